@@ -1,0 +1,100 @@
+"""The few argument checks. Each message names the argument, what came and what was expected."""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax._types import InputSize
+
+
+def is_concrete(value: Any) -> bool:
+    """Whether ``value`` can be looked at: false for what is traced under ``jit``, ``vmap`` or ``grad``."""
+    return not isinstance(value, jax.core.Tracer)
+
+
+def positive_int(owner: str, name: str, value: Any) -> None:
+    """Refuse a size that is not a positive integer."""
+    try:
+        good = operator.index(value) > 0 and not isinstance(value, bool)
+    except TypeError:
+        good = False
+    if not good:
+        raise ValueError(f"{owner}: {name} is {value!r}, expected a positive integer")
+
+
+def within(owner: str, name: str, value: Any, low: float, high: float, low_included: bool = True) -> None:
+    """Refuse a concrete setting (a number, an array, a pytree of them) outside [low, high], or (low, high]."""
+    interval = f"{'[' if low_included else '('}{low}, {high}]"
+    for leaf in jax.tree.leaves(value):
+        if isinstance(leaf, str | bool) or not (isinstance(leaf, int | float) or hasattr(leaf, "dtype")):
+            raise TypeError(f"{owner}: {name} is {leaf!r}, expected a number in {interval}")
+        if is_concrete(leaf):
+            concrete = np.asarray(leaf)
+            above = concrete >= low if low_included else concrete > low
+            if not np.all(above & (concrete <= high)):
+                raise ValueError(f"{owner}: {name} is {leaf}, expected to lie in {interval}")
+
+
+def is_function(owner: str, name: str, value: Any) -> None:
+    """Refuse a setting that cannot be called."""
+    if not callable(value):
+        raise TypeError(f"{owner}: {name} is {value!r}, expected a function")
+
+
+def is_cell(owner: str, name: str, value: Any) -> None:
+    """Refuse what does not have the three members of a cell."""
+    missing = [member for member in ("init", "carry", "step") if not callable(getattr(value, member, None))]
+    if missing or isinstance(value, type):
+        advice = "wrap feed-forward modules in rx.Lift" if callable(value) else "see rx.Cell"
+        lacks = "is a class, not an instance" if isinstance(value, type) else f"has no {', '.join(missing)}"
+        raise TypeError(f"{owner}: {name} is {value!r}, which is not a cell (it {lacks}); {advice}")
+
+
+def one_of(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
+    """Refuse a name that is not among ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{owner}: {name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def num_features(owner: str, input_size: InputSize) -> int:
+    """The D of an ``input_size`` that must be a vector of D floating-point features."""
+    if isinstance(input_size, jax.ShapeDtypeStruct):
+        if len(input_size.shape) != 1 or not jnp.issubdtype(input_size.dtype, jnp.inexact):
+            raise ValueError(
+                f"{owner}.init: input_size is {describe(input_size)}, expected a vector of floating-point features;"
+                " put rx.Lift(nn.Embed(...)) before it for tokens, or flatten the axes"
+            )
+        return input_size.shape[0]
+    positive_int(f"{owner}.init", "input_size", input_size)
+    return int(input_size)
+
+
+def describe(leaf: Any) -> str:
+    """An array as ``float32[3,2]``.
+
+    >>> describe(np.zeros((3, 2), np.float32))
+    'float32[3,2]'
+    """
+    if not hasattr(leaf, "dtype"):
+        return repr(leaf)
+    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+
+
+def same_tree(owner: str, name: str, tree: Any, expected: Any, source: str) -> None:
+    """Refuse a pytree whose structure, shapes or dtypes are not those of ``expected``, naming the first leaf."""
+    if jax.tree.structure(tree) != jax.tree.structure(expected):
+        raise ValueError(
+            f"{owner}: {name} has the structure {_outline(tree)}, but {source} has {_outline(expected)}"
+        )
+    wanted = jax.tree.leaves(expected)
+    for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), wanted, strict=True):
+        if np.shape(leaf) != want.shape or jnp.result_type(leaf) != want.dtype:
+            where = f"{name}{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{owner}: {where} is {describe(leaf)}, but {source} has {describe(want)}")
+
+
+def _outline(tree: Any) -> str:
+    return str(jax.tree.structure(tree)).removeprefix("PyTreeDef(").removesuffix(")")

@@ -1,0 +1,72 @@
+"""The currency of the library: what a cell is, and the names of what passes through it."""
+
+import dataclasses
+from typing import Any, Protocol, runtime_checkable
+
+import jax
+import jax.numpy as jnp
+
+Params = Any  # a pytree of real arrays
+Carry = Any  # a pytree of arrays, each [*batch, ...]
+Key = jax.Array  # a PRNG key, jax.random.key(seed)
+InputSize = Any  # an int (features), or a pytree of jax.ShapeDtypeStruct of one unbatched x
+
+
+@runtime_checkable
+class CellLike(Protocol):
+    """A recurrent cell: three pure functions. ``rx.Cell`` makes one of any three functions.
+
+    A cell is frozen: it holds settings (numbers, functions, other cells) and no parameters.
+
+    Optional members, each with a default that leaves a three-function cell whole:
+
+    * ``input_ndim`` (1): the number of axes of one unbatched x; a pytree of them where x is a pytree.
+    * ``input_size(params)`` (unknown): the number of features of x, or None; lets ``unroll`` check ``xs``.
+    * ``bind(params, batch_shape, key=None) -> params`` (identity): done once per unroll, before the first step.
+    * ``step(params, carry, x, key=None)``: a random cell; without a key it evaluates.
+    * ``unroll(params, xs, carry, timeline) -> (carry, ys)``: for layers that cannot be stepped, or that are
+      unrolled part by part; see ``rnnjax.recurrence.timeline.Timeline``.
+    """
+
+    def init(self, key: Key, input_size: InputSize) -> Params:
+        """Draw parameters for inputs of ``input_size``."""
+        ...
+
+    def carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Carry:
+        """The initial carry; its sizes and dtypes come from ``params``."""
+        ...
+
+    def step(self, params: Params, carry: Carry, x: Any) -> tuple[Carry, Any]:
+        """One step of the recurrence, ``(carry, y)``: a ``lax.scan`` body once params are bound."""
+        ...
+
+
+class Settings:
+    """Base of the library's frozen dataclasses: prints as the call that makes it, defaults left out."""
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={_show(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType] (subclasses are dataclasses)
+            if not _is_default(field, getattr(self, field.name))
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _show(value: Any) -> str:
+    return getattr(value, "__name__", None) or repr(value) if callable(value) else repr(value)
+
+
+def _is_default(field: dataclasses.Field, value: Any) -> bool:
+    if isinstance(value, jax.Array) or not isinstance(value, type(field.default)):
+        return False
+    return value is field.default or value == field.default
+
+
+def input_spec(input_size: InputSize) -> Any:
+    """``input_size`` as a pytree of ``jax.ShapeDtypeStruct`` of one unbatched x.
+
+    >>> input_spec(3)
+    ShapeDtypeStruct(shape=(3,), dtype=float32)
+    """
+    return jax.ShapeDtypeStruct((input_size,), jnp.result_type(float)) if isinstance(input_size, int) else input_size

@@ -1,0 +1,145 @@
+"""A cell in each direction of time."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax import _checks
+from rnnjax._types import Carry, InputSize, Key, Params, Settings
+from rnnjax.recurrence import protocol
+from rnnjax.recurrence.timeline import Timeline, blank
+from rnnjax.recurrence.unroll import unroll_bound
+
+_MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "concat": lambda forward, backward: jnp.concatenate([forward, backward], axis=-1),
+    "sum": lambda forward, backward: forward + backward,
+    "mean": lambda forward, backward: (forward + backward) / 2,
+}
+
+
+class Directions(NamedTuple):
+    """Params or carries of the two directions."""
+
+    forward: Any
+    backward: Any
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Bidirectional(Settings):
+    """One cell from the first step to the last, one from the last to the first; it looks ahead.
+
+    ::
+
+        ys = merge(unroll(forward, xs), unroll(backward, xs, reverse=True))
+
+    Params and carry are ``Directions(forward, backward)``; the carries after the unroll are those after the last
+    step and, for the backward cell, after the first. Resets mark where segments start in time order: the backward
+    cell starts anew at the last valid step before each. The directions draw from ``fold_in(key, 0)`` and ``1``.
+
+    Args:
+      forward: a cell.
+      backward: a cell; None: one like ``forward``, with params of its own.
+      merge: ``"concat"`` along the last axis, ``"sum"``, ``"mean"``, or a function of the two outputs [T, *batch, H].
+
+    Raises:
+      TypeError, ValueError: not a cell; an unknown merge; ``step``, which cannot look ahead.
+
+    >>> import jax, jax.numpy as jnp, rnnjax as rx
+    >>> cell = rx.Bidirectional(rx.GRU(2))
+    >>> params = cell.init(jax.random.key(0), input_size=5)
+    >>> carry, ys = rx.unroll(cell, params, jnp.ones((7, 3, 5)))
+    >>> ys.shape, carry.backward.shape
+    ((7, 3, 4), (3, 2))
+
+    Source: Schuster and Paliwal, IEEE Transactions on Signal Processing 45 (1997).
+    """
+
+    forward: Any
+    backward: Any = None
+    merge: str | Callable[[Any, Any], Any] = "concat"
+
+    def __post_init__(self):
+        for name, cell in zip(("forward", "backward"), self._cells, strict=True):
+            _checks.is_cell("Bidirectional", name, cell)
+        if not callable(self.merge):
+            _checks.one_of("Bidirectional", "merge", self.merge, tuple(_MERGES))
+
+    @property
+    def _cells(self) -> Directions:
+        return Directions(self.forward, self.forward if self.backward is None else self.backward)
+
+    @property
+    def input_ndim(self) -> Any:
+        """As the forward cell."""
+        return protocol.input_ndim(self.forward)
+
+    def input_size(self, params: Params) -> int | None:
+        """As the forward cell."""
+        if not isinstance(params, Directions):
+            raise TypeError(f"{self}: params are a {type(params).__name__}, expected Directions from {self}.init")
+        return protocol.input_size(self.forward, params.forward)
+
+    def init(self, key: Key, input_size: InputSize) -> Directions:
+        """Draw the params of each direction."""
+        return Directions(
+            *(cell.init(jax.random.fold_in(key, index), input_size) for index, cell in enumerate(self._cells))
+        )
+
+    def bind(self, params: Directions, batch_shape: tuple[int, ...] = (), key: Key | None = None) -> Directions:
+        """Bind each direction."""
+        return Directions(
+            *(
+                protocol.bind(cell, part, batch_shape, protocol.fold(key, index))
+                for index, (cell, part) in enumerate(zip(self._cells, params, strict=True))
+            )
+        )
+
+    def carry(self, params: Directions, batch_shape: tuple[int, ...] = ()) -> Directions:
+        """The initial carry of each direction."""
+        return Directions(*(cell.carry(part, batch_shape) for cell, part in zip(self._cells, params, strict=True)))
+
+    def step(self, params: Directions, carry: Carry, x: Any) -> tuple[Carry, Any]:
+        """Refused: y_t depends on later x."""
+        raise TypeError(
+            f"{self} looks ahead: its output depends on later inputs, so it cannot be stepped;"
+            " unroll it over a whole sequence"
+        )
+
+    def unroll(self, params: Directions, xs: Any, carry: Directions, timeline: Timeline) -> tuple[Directions, Any]:
+        """Unroll each direction and merge."""
+        ahead, back = (timeline.part(index) for index in range(2))
+        back = dataclasses.replace(back, reverse=not timeline.reverse, resets=segment_ends(timeline))
+        if back.keys is not None:
+            back = dataclasses.replace(back, keys=jnp.flip(back.keys, axis=0))
+        cells = self._cells
+        carry_ahead, ys_ahead = unroll_bound(cells.forward, params.forward, xs, carry.forward, ahead)
+        carry_back, ys_back = unroll_bound(cells.backward, params.backward, xs, carry.backward, back)
+        merge = self.merge if callable(self.merge) else _MERGES[self.merge]
+        return Directions(carry_ahead, carry_back), blank(timeline.mask, merge(ys_ahead, ys_back))
+
+
+def segment_ends(timeline: Timeline) -> jax.Array | None:
+    """Where segments end in the order of processing: the resets of a cell that goes the other way.
+
+    Step t ends its segment if the next valid step resets.
+    """
+    if timeline.resets is None:
+        return None
+    if timeline.mask is None:
+        resets, last = timeline.resets, jnp.zeros_like(timeline.resets[:1])
+        return jnp.concatenate([last, resets[:-1]] if timeline.reverse else [resets[1:], last])
+    num_steps = timeline.num_steps
+    times = jnp.arange(num_steps).reshape((-1,) + (1,) * len(timeline.batch_shape))
+    if timeline.reverse:
+        seen = lax.cummax(jnp.where(timeline.mask, times, -1))
+        following = jnp.concatenate([jnp.full_like(seen[:1], -1), seen[:-1]])
+    else:
+        seen = lax.cummin(jnp.where(timeline.mask, times, num_steps), reverse=True)
+        following = jnp.concatenate([seen[1:], jnp.full_like(seen[:1], num_steps)])
+    inside = (following >= 0) & (following < num_steps)
+    found = jnp.take_along_axis(timeline.resets, jnp.clip(following, 0, num_steps - 1), axis=0)
+    return found & inside

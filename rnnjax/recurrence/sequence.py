@@ -1,0 +1,109 @@
+"""Checks of what ``unroll`` is given: time and batch axes, features, masks and resets."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from rnnjax._checks import describe
+from rnnjax.recurrence.protocol import input_ndim, input_size
+from rnnjax.recurrence.timeline import Timeline
+
+
+def check(cell: Any, params: Any, xs: Any, carry: Any, mask: Any, resets: Any, length: int | None):
+    """``(num_steps, batch_shape)``, or the first thing that does not fit."""
+    _check_params(cell, params)
+    if jax.tree.leaves(xs):
+        leading = _leading_axes(cell, params, xs)
+        if length is not None and length != leading[0]:
+            raise ValueError(f"unroll: length is {length}, but xs has {leading[0]} time steps")
+    else:
+        leading = _leading_axes_without_input(cell, params, carry, mask, resets, length)
+    for name, flags in (("mask", mask), ("resets", resets)):
+        if flags is None:
+            continue
+        if not hasattr(flags, "dtype") or flags.dtype != bool:
+            raise TypeError(f"unroll: {name} is {describe(flags)}, expected bool [T, *batch] = {_axes(leading)}")
+        if flags.shape != leading:
+            raise ValueError(f"unroll: {name} has shape {flags.shape}, expected [T, *batch] = {_axes(leading)}")
+    return leading[0], leading[1:]
+
+
+def check_features(cell: Any, xs: Any, num_features: int | None, timeline: Timeline) -> None:
+    """Refuse inputs that a cell with ``num_features`` floating-point features cannot take."""
+    if num_features is None:
+        return
+    leaves = jax.tree.leaves(xs)
+    if len(leaves) != 1:
+        raise ValueError(f"unroll: xs is a pytree of {len(leaves)} arrays, but {cell} expects one array of features")
+    (leaf,) = leaves
+    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+        raise TypeError(
+            f"unroll: xs is {describe(leaf)}, but {cell} expects floating-point features;"
+            " cast them, or embed tokens with rx.Lift(nn.Embed(...))"
+        )
+    if leaf.ndim != 1 + len(timeline.batch_shape) + 1:
+        raise ValueError(f"unroll: the input of {cell} is {describe(leaf)}, expected [T, *batch, {num_features}]")
+    if leaf.shape[-1] != num_features:
+        raise ValueError(
+            f"unroll: xs has {leaf.shape[-1]} features on its last axis, but params of {cell} expect {num_features}"
+        )
+
+
+def check_batched(name: str, what: str, tree: Any, batch_shape: tuple) -> None:
+    """Refuse masks and resets for a pytree with a leaf that all batch elements share."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if leaf.shape[: len(batch_shape)] != batch_shape:
+            where = f"{what}{jax.tree_util.keystr(path)}"
+            raise ValueError(
+                f"unroll: {name} acts on single batch elements, but {where} is {describe(leaf)}, which does not"
+                f" start with the batch axes {_axes(batch_shape)}"
+            )
+
+
+def _check_params(cell: Any, params: Any) -> None:
+    """Let a cell that knows its own params look at them, so that foreign ones are named here."""
+    input_size(cell, params)
+
+
+def _leading_axes(cell, params, xs) -> tuple:
+    """[T, *batch], which all leaves of xs must share."""
+    ndims = jax.tree.broadcast(input_ndim(cell), xs)
+    leading = None
+    for (path, leaf), ndim in zip(
+        jax.tree_util.tree_leaves_with_path(xs), jax.tree.leaves(ndims), strict=True
+    ):
+        where = f"xs{jax.tree_util.keystr(path)}"
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(f"unroll: {where} is {leaf!r}, expected an array [T, *batch, ...]")
+        if leaf.ndim < 1 + ndim:
+            size = input_size(cell, params)
+            axes = f", {size}" if size is not None else f" and {ndim} more" if ndim else ""
+            raise ValueError(f"unroll: {where} is {describe(leaf)}, expected the axes [T, *batch{axes}]")
+        axes = leaf.shape[: leaf.ndim - ndim]
+        if leading is not None and axes != leading:
+            raise ValueError(f"unroll: {where} has the leading axes {axes}, but other leaves of xs have {leading}")
+        leading = axes
+    assert leading is not None
+    return leading
+
+
+def _leading_axes_without_input(cell, params, carry, mask, resets, length) -> tuple:
+    for flags in (mask, resets):
+        if hasattr(flags, "shape") and flags.shape:
+            if length is not None and length != flags.shape[0]:
+                raise ValueError(f"unroll: length is {length}, but mask or resets have {flags.shape[0]} time steps")
+            return flags.shape
+    if length is None:
+        raise ValueError("unroll: xs is None, so length must say how many time steps to take")
+    if not isinstance(length, jax.core.Tracer) and np.ndim(length) == 0 and length < 0:
+        raise ValueError(f"unroll: length is {length}, expected at least 0")
+    given, own = jax.tree.leaves(carry), jax.tree.leaves(jax.eval_shape(lambda p: cell.carry(p, ()), params))
+    if not given or not own:
+        return (length,)
+    return (length, *np.shape(given[0])[: np.ndim(given[0]) - own[0].ndim])
+
+
+def _axes(axes: tuple) -> str:
+    return f"({', '.join(map(str, axes))}{',' if len(axes) == 1 else ''})"

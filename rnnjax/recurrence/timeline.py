@@ -1,0 +1,44 @@
+"""What happens when: all that an unroll knows beside params, carry and inputs."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax._types import Carry
+from rnnjax.recurrence.protocol import fold
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """The events of one unroll, checked. T time steps, ``*batch`` any number of batch axes."""
+
+    num_steps: Any  # T; an int, or symbolic under jax.export
+    batch_shape: tuple[Any, ...]
+    mask: jax.Array | None = None  # bool [T, *batch]; False: nothing happens
+    resets: jax.Array | None = None  # bool [T, *batch]; True: the step starts from `start`; never where mask is False
+    start: Carry = None  # the initial carry
+    keys: jax.Array | None = None  # [T] keys, in the order of processing reversed again if `reverse`
+    reverse: bool = False
+    method: str = "auto"
+
+    def part(self, index: int) -> "Timeline":
+        """The timeline of the ``index``-th of several parts, whose carries are a tuple in that order."""
+        keys = None if self.keys is None else jax.vmap(lambda key: fold(key, index))(self.keys)
+        return dataclasses.replace(self, keys=keys, start=self.start[index])
+
+
+def select(flags: jax.Array, on_true: Any, on_false: Any) -> Any:
+    """``where`` over pytrees; ``flags`` has the leading axes of every leaf."""
+
+    def one(a, b):
+        shape = flags.shape + (1,) * (jnp.ndim(a) - flags.ndim)
+        return jnp.where(flags.reshape(shape), a, b)
+
+    return jax.tree.map(one, on_true, on_false)
+
+
+def blank(flags: jax.Array | None, tree: Any) -> Any:
+    """Zero (False for booleans) where ``flags`` is False: what a masked step gives."""
+    return tree if flags is None else select(flags, tree, jax.tree.map(jnp.zeros_like, tree))

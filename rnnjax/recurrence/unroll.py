@@ -1,0 +1,152 @@
+"""``rx.unroll``: a cell over a whole sequence."""
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import _checks
+from rnnjax._types import Carry, CellLike, Key, Params
+from rnnjax.recurrence import sequence
+from rnnjax.recurrence.protocol import bind, fold, input_ndim, input_size
+from rnnjax.recurrence.scan import at_all_times, scan
+from rnnjax.recurrence.settings import insert_arrays, take_arrays
+from rnnjax.recurrence.timeline import Timeline, blank
+
+METHODS = ("auto", "scan")
+
+
+def unroll(
+    cell: CellLike,
+    params: Params,
+    xs: Any,
+    carry: Carry | None = None,
+    *,
+    mask: jax.Array | None = None,
+    resets: jax.Array | None = None,
+    reverse: bool = False,
+    key: Key | None = None,
+    method: str = "auto",
+    memory: str = "auto",
+    block: int | None = None,
+    length: int | None = None,
+) -> tuple[Carry, Any]:
+    """Step a cell through a sequence.
+
+    The definition, which every method equals in values and gradients::
+
+        params = rx.bind(cell, params, batch_shape, key)
+        for t in range(T):                                    # mask, resets and key where given
+            h = where(resets[t], cell.carry(params, batch_shape), carry)
+            h, y = cell.step(params, h, xs[t], key=fold_in(key, t))
+            carry, ys[t] = where(mask[t], (h, y), (carry, 0))
+
+    Args:
+      cell: any cell.
+      params: from ``cell.init``.
+      xs: inputs [T, *batch, ...], time first; any number of batch axes, none too. None for a cell without input.
+      carry: the carry to start from, as ``cell.carry(params, batch_shape)`` has it; None starts from that one.
+      mask: bool [T, *batch]. Where False nothing happens: the carry stays bit for bit, y is zero, a reset is
+        ignored, and xs may hold anything, NaN too, without effect on values or gradients.
+      resets: bool [T, *batch]. Where True the step starts from ``cell.carry(params, batch_shape)``, whatever came
+        before; no gradient crosses, except to a learned initial carry.
+      reverse: go from the last step to the first: equals flip, unroll, flip of xs, mask, resets and ys.
+      key: for random cells. Step t draws from ``fold_in(key, t)`` (t counts in the order of processing), a
+        chain's layer i from ``fold_in(.., i)`` of that. None evaluates: nothing is drawn.
+      method: ``"scan"`` steps with ``lax.scan``; ``"auto"`` chooses the fastest that applies (so far: scan).
+        Layers without a carry are applied to all times at once by either.
+      memory: ``"auto"``; the choice of what is kept for the backward pass belongs to methods still to come.
+      block: None; steps per block of time, likewise.
+      length: T, for a cell without input.
+
+    Returns:
+      ``(carry, ys)``: the carry after the last step, and the outputs [T, *batch, ...].
+
+    Raises:
+      ValueError, TypeError: an argument's shape, dtype or structure does not fit; always checked. Nothing here
+        depends on the values of arrays.
+
+    >>> import jax, jax.numpy as jnp, rnnjax as rx
+    >>> cell = rx.LSTM(hidden_size=2)
+    >>> params = cell.init(jax.random.key(0), input_size=5)
+    >>> xs = jnp.ones((7, 3, 5))                               # T=7, B=3, D=5
+    >>> mask = rx.length_mask(jnp.array([7, 4, 0]), num_steps=7)
+    >>> carry, ys = rx.unroll(cell, params, xs, mask=mask)
+    >>> carry.h.shape, ys.shape, bool((ys[4:, 1] == 0).all())
+    ((3, 2), (7, 3, 2), True)
+    """
+    _checks.is_cell("unroll", "cell", cell)
+    _checks.one_of("unroll", "method", method, METHODS)
+    _checks.one_of("unroll", "memory", memory, ("auto",))
+    if block is not None:
+        raise ValueError(f"unroll: block is {block!r}, but method='scan' has no blocks of time; expected None")
+    plan = _Plan(bool(reverse), method, length)
+    skeleton, arrays = take_arrays(cell)
+    try:
+        hash(skeleton)
+    except TypeError:  # a setting that cannot be a key of the cache, such as a dict
+        return _unroll(cell, plan, params, xs, carry, mask, resets, key)
+    return _compiled(skeleton, plan, arrays, params, xs, carry, mask, resets, key)
+
+
+class _Plan(NamedTuple):
+    reverse: bool
+    method: str
+    length: int | None
+
+
+@partial(jax.jit, static_argnums=(0, 1), inline=True)
+def _compiled(skeleton, plan, arrays, *args):
+    """``_unroll`` under a cache: a second call outside jit neither traces nor compiles (law 7)."""
+    return _unroll(insert_arrays(skeleton, arrays), plan, *args)
+
+
+def _unroll(cell, plan, params, xs, carry, mask, resets, key):
+    num_steps, batch_shape = sequence.check(cell, params, xs, carry, mask, resets, plan.length)
+    bound = bind(cell, params, batch_shape, key)
+    start = cell.carry(bound, batch_shape)
+    if carry is None:
+        carry = start
+    else:
+        carry = jax.tree.map(jnp.asarray, carry)
+        _checks.same_tree("unroll", "carry", carry, start, f"{cell}.carry(params, {batch_shape})")
+    if resets is not None:
+        resets = jnp.asarray(resets) if mask is None else resets & mask
+        sequence.check_batched("resets", "carry", start, batch_shape)
+    if mask is not None:
+        mask = jnp.asarray(mask)
+        sequence.check_batched("mask", "carry", start, batch_shape)
+        xs = blank(mask, jax.tree.map(jnp.asarray, xs))
+    timeline = Timeline(
+        num_steps, batch_shape, mask, resets, start, _step_keys(key, num_steps, plan.reverse), plan.reverse, plan.method
+    )
+    return unroll_bound(cell, bound, xs, carry, timeline)
+
+
+def _step_keys(key, num_steps, reverse):
+    if key is None:
+        return None
+    times = jnp.arange(num_steps)
+    return jax.vmap(lambda t: fold(key, t))(num_steps - 1 - times if reverse else times)
+
+
+def unroll_bound(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -> tuple[Carry, Any]:
+    """Unroll one layer, by its own ``unroll`` where it has one. Params are bound, the timeline is checked."""
+    if hasattr(cell, "unroll"):
+        return cell.unroll(params, xs, carry, timeline)
+    sequence.check_features(cell, xs, input_size(cell, params), timeline)
+    if not jax.tree.leaves(carry) and jax.tree.leaves(xs):
+        return carry, at_all_times(cell, params, xs, timeline)
+    return scan(cell, params, xs, carry, timeline)
+
+
+def output_spec(cell: Any, params: Params, spec: Any) -> Any:
+    """What one unbatched step gives, as ``jax.ShapeDtypeStruct``s, for an input of ``spec``."""
+
+    def one_step(params, x):
+        carry, ys = unroll(cell, params, jax.tree.map(lambda leaf: leaf[None], x), length=1)
+        return jax.tree.map(lambda leaf: leaf[0], ys)
+
+    return jax.eval_shape(one_step, params, spec)
