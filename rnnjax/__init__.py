@@ -1,6 +1,6 @@
 """rnnjax: recurrent neural networks in JAX. A cell is a pure step function; the library does the rest."""
 
-from rnnjax import losses
+from rnnjax import data, losses, train
 from rnnjax.cells import initializers
 from rnnjax.cells.elman import Elman, ElmanParams
 from rnnjax.cells.gru import GRU, GRUGates, GRUParams
@@ -18,3 +18,50 @@ from rnnjax.compose.residual import Residual
 from rnnjax.recurrence.protocol import Cell, bind
 from rnnjax.recurrence.reduce import last, length_mask, max_over_time, mean_over_time
 from rnnjax.recurrence.unroll import unroll
+from rnnjax.saving.file import load, read_metadata, save
+
+__all__ = [
+    "GRU",
+    "LRU",
+    "LSTM",
+    "Bidirectional",
+    "Cell",
+    "Chain",
+    "Directions",
+    "Dropout",
+    "Elman",
+    "ElmanParams",
+    "ExposeCarry",
+    "GRUGates",
+    "GRUParams",
+    "GaussianNoise",
+    "LRUParams",
+    "LSTMCarry",
+    "LSTMGates",
+    "LSTMParams",
+    "Leaky",
+    "LearnedCarry",
+    "LearnedCarryParams",
+    "Lift",
+    "MinGRU",
+    "MinGRUGates",
+    "MinGRUParams",
+    "Reparametrize",
+    "Residual",
+    "TiedDropout",
+    "Zoneout",
+    "bind",
+    "data",
+    "drop",
+    "initializers",
+    "last",
+    "length_mask",
+    "load",
+    "losses",
+    "max_over_time",
+    "mean_over_time",
+    "read_metadata",
+    "save",
+    "train",
+    "unroll",
+]

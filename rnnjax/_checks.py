@@ -86,9 +86,7 @@ def describe(leaf: Any) -> str:
 def same_tree(owner: str, name: str, tree: Any, expected: Any, source: str) -> None:
     """Refuse a pytree whose structure, shapes or dtypes are not those of ``expected``, naming the first leaf."""
     if jax.tree.structure(tree) != jax.tree.structure(expected):
-        raise ValueError(
-            f"{owner}: {name} has the structure {_outline(tree)}, but {source} has {_outline(expected)}"
-        )
+        raise ValueError(f"{owner}: {name} has the structure {_outline(tree)}, but {source} has {_outline(expected)}")
     wanted = jax.tree.leaves(expected)
     for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), wanted, strict=True):
         if np.shape(leaf) != want.shape or jnp.result_type(leaf) != want.dtype:

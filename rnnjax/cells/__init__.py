@@ -1,0 +1,1 @@
+"""Cells, one family per file, each readable beside its paper."""

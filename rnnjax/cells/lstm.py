@@ -97,8 +97,8 @@ class LSTM(Settings):
 
     def carry(self, params: LSTMParams, batch_shape: tuple[int, ...] = ()) -> LSTMCarry:
         """Zeros [*batch, H] for h and c."""
-        zeros = jnp.zeros((*batch_shape, *params.b.i.shape), params.b.i.dtype)
-        return LSTMCarry(h=zeros, c=zeros)
+        b = params.b.i
+        return LSTMCarry(*(jnp.zeros((*batch_shape, *b.shape), b.dtype) for _ in "hc"))  # two buffers: can be donated
 
     def step(self, params: LSTMParams, carry: LSTMCarry, x: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         """One step, ``(LSTMCarry(h_t, c_t), h_t)``."""

@@ -87,9 +87,7 @@ class LearnedCarry(Wrapper):
         learned = structure.flatten_up_to(params.carry)
         return structure.unflatten(map(batched, structure.flatten_up_to(own), learned))
 
-    def step(
-        self, params: LearnedCarryParams, carry: Carry, x: Any, key: Key | None = None
-    ) -> tuple[Carry, Any]:
+    def step(self, params: LearnedCarryParams, carry: Carry, x: Any, key: Key | None = None) -> tuple[Carry, Any]:
         """Step the cell within."""
         return protocol.step(self.cell, params.cell, carry, x, key)
 

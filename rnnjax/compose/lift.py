@@ -55,7 +55,9 @@ class Lift(Settings):
         except (TypeError, ValueError) as error:
             shown = jax.tree.map(describe, spec)
             hint = "; tokens are input_size=jax.ShapeDtypeStruct((), jnp.int32)" if self.input_ndim == 0 else ""
-            raise ValueError(f"Lift.init: {_name(self.module)} does not take an input of {shown}{hint}: {error}") from error
+            raise ValueError(
+                f"Lift.init: {_name(self.module)} does not take an input of {shown}{hint}: {error}"
+            ) from error
         if state:
             raise ValueError(
                 f"Lift.init: {_name(self.module)} has state other than parameters ({', '.join(state)}), which a layer"
@@ -81,7 +83,9 @@ def _name(module: Any) -> str:
     """A module as the call that makes it, sizes only: ``Dense(features=2)``."""
     if not dataclasses.is_dataclass(module):
         return getattr(module, "__name__", None) or type(module).__name__
-    sizes = [f"{f.name}={getattr(module, f.name)}" for f in dataclasses.fields(module) if f.default is dataclasses.MISSING]
+    sizes = [
+        f"{f.name}={getattr(module, f.name)}" for f in dataclasses.fields(module) if f.default is dataclasses.MISSING
+    ]
     return f"{type(module).__name__}({', '.join(sizes)})"
 
 
@@ -156,5 +160,3 @@ def _adapter(module: Any) -> type[_Linen] | type[_NNX]:
     if isinstance(module, type) or not callable(module):
         raise TypeError(f"Lift: module is {module!r}, expected a flax.linen module or a function rngs -> nnx.Module")
     return _NNX
-
-

@@ -1,0 +1,1 @@
+"""The recurrence: a cell over time."""

@@ -106,7 +106,11 @@ def bind(cell: Any, params: Params, batch_shape: tuple[int, ...] = (), key: Key 
 
 def step(cell: Any, params: Params, carry: Carry, x: Any, key: Key | None = None) -> tuple[Carry, Any]:
     """One step, the key given to those that take one."""
-    return cell.step(params, carry, x, key=key) if key is not None and takes_key(cell.step) else cell.step(params, carry, x)
+    return (
+        cell.step(params, carry, x, key=key)
+        if key is not None and takes_key(cell.step)
+        else cell.step(params, carry, x)
+    )
 
 
 def takes_key(fn: Callable) -> bool:

@@ -71,9 +71,7 @@ def _leading_axes(cell, params, xs) -> tuple:
     """[T, *batch], which all leaves of xs must share."""
     ndims = jax.tree.broadcast(input_ndim(cell), xs)
     leading = None
-    for (path, leaf), ndim in zip(
-        jax.tree_util.tree_leaves_with_path(xs), jax.tree.leaves(ndims), strict=True
-    ):
+    for (path, leaf), ndim in zip(jax.tree_util.tree_leaves_with_path(xs), jax.tree.leaves(ndims), strict=True):
         where = f"xs{jax.tree_util.keystr(path)}"
         if not hasattr(leaf, "dtype"):
             raise TypeError(f"unroll: {where} is {leaf!r}, expected an array [T, *batch, ...]")

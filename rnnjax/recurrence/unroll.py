@@ -1,6 +1,5 @@
 """``rx.unroll``: a cell over a whole sequence."""
 
-import dataclasses
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 from rnnjax import _checks
 from rnnjax._types import Carry, CellLike, Key, Params
 from rnnjax.recurrence import sequence
-from rnnjax.recurrence.protocol import bind, fold, input_ndim, input_size
+from rnnjax.recurrence.protocol import bind, fold, input_size
 from rnnjax.recurrence.scan import at_all_times, scan
 from rnnjax.recurrence.settings import insert_arrays, take_arrays
 from rnnjax.recurrence.timeline import Timeline, blank
@@ -146,7 +145,7 @@ def output_spec(cell: Any, params: Params, spec: Any) -> Any:
     """What one unbatched step gives, as ``jax.ShapeDtypeStruct``s, for an input of ``spec``."""
 
     def one_step(params, x):
-        carry, ys = unroll(cell, params, jax.tree.map(lambda leaf: leaf[None], x), length=1)
+        _, ys = unroll(cell, params, jax.tree.map(lambda leaf: leaf[None], x), length=1)
         return jax.tree.map(lambda leaf: leaf[0], ys)
 
     return jax.eval_shape(one_step, params, spec)

@@ -1,0 +1,62 @@
+"""Text for language models: the standard library's own sources, or a file; and the bigram table to beat."""
+
+import hashlib
+import sysconfig
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+import rnnjax as rx
+
+TEST_FOLDERS = {"test", "tests", "idle_test", "testing", "site-packages", "dist-packages", "__pycache__"}
+SHORTEST = 1000  # characters
+
+
+class Text(NamedTuple):
+    """Documents one after the other, as numbers."""
+
+    tokens: np.ndarray  # int32 [N]
+    starts: np.ndarray  # bool [N] a document starts here
+
+
+def python_sources(limit: int = 4_000_000) -> tuple[list[str], list[str]]:
+    """Training and validation files of the standard library, without its tests, in the order of a hash of their path."""
+    root = Path(sysconfig.get_path("stdlib"))
+    paths = [path for path in root.rglob("*.py") if not TEST_FOLDERS & set(path.relative_to(root).parts)]
+    paths.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
+    train, valid, size = [], [], 0
+    for path in paths:
+        document = path.read_text(encoding="utf-8", errors="replace")[: limit - size]
+        if document:
+            (train if size < 0.9 * limit else valid).append(document)
+        size += len(document)
+    return train, valid
+
+
+def read_text(path: str) -> tuple[list[str], list[str]]:
+    """The first nine tenths of a file for training, the rest for validation."""
+    try:
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise SystemExit(f"cannot read the text {path}: {error.strerror or error}") from error
+    if len(text) < SHORTEST:
+        raise SystemExit(f"the text {path} has {len(text)} characters, expected at least {SHORTEST}")
+    cut = len(text) * 9 // 10
+    return [text[:cut]], [text[cut:]]
+
+
+def encode(documents: list[str], vocabulary: rx.data.Vocabulary) -> Text:
+    """Documents as one array, with their starts."""
+    tokens = vocabulary.encode("".join(documents))
+    starts = np.zeros(len(tokens), bool)
+    starts[np.cumsum([0] + [len(document) for document in documents[:-1]])] = True
+    return Text(tokens, starts)
+
+
+def bigram_nats(train: Text, valid: Text, num_symbols: int) -> float:
+    """Nats per character of the table of pairs, each count one higher, on the pairs that the network is asked for."""
+    counts = np.ones((num_symbols, num_symbols))
+    np.add.at(counts, (train.tokens[:-1], train.tokens[1:]), ~train.starts[1:])
+    nats = -np.log(counts / counts.sum(1, keepdims=True))
+    return float(nats[valid.tokens[:-1], valid.tokens[1:]][~valid.starts[1:]].mean())
