@@ -119,26 +119,25 @@ def train(model: rx.Chain, params: Any, texts: tuple[Text, Text], args: argparse
             rate = min(1, (number + 1) / 50) * (1 + math.cos(math.pi * done)) / 2
             state.opt_state[-1].hyperparams["step_size"] = jnp.float32(rate)
             state, metrics = step(state, chunk, jax.random.fold_in(jax.random.key(args.seed), number))
-            run.params = state.params
+            run.params, run.progress = state.params, {"step": number + 1, "seconds": time.time() - began}
             if number % 10 == 0:
                 metrics = {name: float(value) for name, value in metrics.items()}
                 seconds = time.time() - began
-                left = seconds * (1 - done) / done if done else math.inf
+                left = f"{seconds * (1 - done) / done:.0f}" if done else "?"
                 bar.n = round(done * bar.total)
                 bar.set_description_str(
                     f"step {number + 1}: loss {metrics['loss']:.3f} nats = {metrics['loss'] * BITS:.3f} bits per"
-                    f" character, {(number + 1) * BATCH_SIZE * NUM_STEPS / seconds:,.0f} characters/s, {left:.0f} s left"
+                    f" character, {(number + 1) * BATCH_SIZE * NUM_STEPS / seconds:,.0f} characters/s, {left} s left"
                 )
                 if time.time() - saved > SAVE_EVERY:
                     quick = Text(*(array[:100_000] for array in texts[1]))
                     metrics["valid"] = evaluate(score, model, state.params, quick)
-                    run.save({"step": number + 1, "seconds": seconds, **metrics})
+                    run.save({**run.progress, **metrics})
                     saved = time.time()
     finally:
         bar.close()
-    seconds = time.time() - began
     valid = evaluate(score, model, state.params, texts[1])
-    run.save({"step": int(state.num_steps), "seconds": seconds, "valid": valid})
+    run.save({**run.progress, "valid": valid})
     return valid
 
 
@@ -146,8 +145,9 @@ class Run:
     """The files of one run. Those of an earlier run in the same folder are kept, under a number."""
 
     def __init__(self, folder: Path, model: rx.Chain, vocabulary: rx.data.Vocabulary):
-        self.model, self.vocabulary, self.params = model, vocabulary, None
-        self.rows: list[dict] = []
+        self.model, self.vocabulary = model, vocabulary
+        self.params, self.progress = None, {}  # the newest
+        self.rows: list[dict] = []  # of metrics.jsonl
         self.files = [folder / name for name in ("model.safetensors", "metrics.jsonl", "curve.png")]
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ class Run:
         """Save what there is; say what was saved where."""
         if self.params is None:
             return "interrupted before the first step; nothing was written"
-        self.save({"interrupted": True, "seconds": math.nan})
+        self.save({**self.progress, "interrupted": True})
         return f"interrupted; the model as it was is saved as {self.files[0]}, go on with --load {self.files[0]}"
 
     def _keep_earlier(self) -> None:
@@ -207,7 +207,7 @@ def write(model: rx.Chain, params: Any, vocabulary: rx.data.Vocabulary, args: ar
     return args.prompt + "".join(vocabulary.decode(tokens[len(args.prompt) :]))
 
 
-def load(path: Path) -> tuple[Any, Any, rx.data.Vocabulary]:
+def load(path: Path) -> tuple[Any, Any, Any]:
     """A model that this script saved."""
     try:
         (model, params), metadata = rx.load(path), rx.read_metadata(path)
@@ -218,37 +218,41 @@ def load(path: Path) -> tuple[Any, Any, rx.data.Vocabulary]:
         raise SystemExit(str(error)) from error
 
 
+def train_and_report(model: Any, params: Any, vocabulary: Any, args: argparse.Namespace) -> tuple[Any, Any, Any, float]:
+    """Train a new model, or go on with the one given; ``(model, params, vocabulary, validation nats)``."""
+    documents = python_sources() if args.text is None else read_text(args.text)
+    if vocabulary is None:
+        training = "".join(documents[0])
+        vocabulary = rx.data.Vocabulary.of(training, min_count=1 + len(training) // 200_000)
+        model = build(len(vocabulary), args)
+        params = model.init(jax.random.key(args.seed), jax.ShapeDtypeStruct((), jnp.int32))
+    texts = encode(documents[0], vocabulary), encode(documents[1], vocabulary)
+    sizes = [f"{len(text.tokens):,}" for text in texts]
+    print(f"{sizes[0]} characters to train on, {sizes[1]} to validate, {len(vocabulary)} different\n{model}")
+    run = Run(args.out, model, vocabulary)
+    try:
+        valid = train(model, params, texts, args, run)
+    except KeyboardInterrupt:
+        raise SystemExit(run.interrupted()) from None
+    except OSError as error:
+        raise SystemExit(f"cannot write: {error}; what was saved before stays") from error
+    bigram = bigram_nats(*texts, len(vocabulary))
+    print(
+        f"validation: {valid:.4f} nats = {valid * BITS:.4f} bits per character;"
+        f" bigram table {bigram * BITS:.4f} bits (ratio {valid / bigram:.3f})\n"
+        f"saved: {', '.join(map(str, run.files))}\n"
+    )
+    return model, run.params, vocabulary, valid
+
+
 def main(argv: list[str] | None = None) -> float | None:
     """Train, evaluate, write; returns the validation nats per character, None where nothing was trained."""
     args = parse(argv)
-    model = params = vocabulary = valid = None
-    if args.load:
-        model, params, vocabulary = load(args.load)
+    model, params, vocabulary = load(args.load) if args.load else (None, None, None)
+    valid = None
     if args.total:
-        documents = python_sources() if args.text is None else read_text(args.text)
-        if vocabulary is None:
-            vocabulary = rx.data.Vocabulary.of(
-                "".join(documents[0]), min_count=1 + sum(map(len, documents[0])) // 200_000
-            )
-        texts = encode(documents[0], vocabulary), encode(documents[1], vocabulary)
-        if model is None:
-            model = build(len(vocabulary), args)
-            params = model.init(jax.random.key(args.seed), jax.ShapeDtypeStruct((), jnp.int32))
-        sizes = [f"{len(text.tokens):,}" for text in texts]
-        print(f"{sizes[0]} characters to train on, {sizes[1]} to validate, {len(vocabulary)} different\n{model}")
-        run = Run(args.out, model, vocabulary)
-        try:
-            valid = train(model, params, texts, args, run)
-        except KeyboardInterrupt:
-            raise SystemExit(run.interrupted()) from None
-        except OSError as error:
-            raise SystemExit(f"cannot write: {error}; what was saved before stays") from error
-        params, bigram = run.params, bigram_nats(*texts, len(vocabulary))
-        print(
-            f"validation: {valid:.4f} nats = {valid * BITS:.4f} bits per character;"
-            f" bigram table {bigram * BITS:.4f} bits (ratio {valid / bigram:.3f})\n"
-            f"saved: {', '.join(map(str, run.files))}\n"
-        )
+        model, params, vocabulary, valid = train_and_report(model, params, vocabulary, args)
+    assert model is not None and vocabulary is not None  # the parser refuses neither to load nor to train
     if unknown := vocabulary.unknown(args.prompt):
         print(f"the model has never seen {', '.join(map(repr, unknown))}: read as the unknown character")
     print(write(model, params, vocabulary, args))

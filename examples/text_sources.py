@@ -21,17 +21,21 @@ class Text(NamedTuple):
 
 
 def python_sources(limit: int = 4_000_000) -> tuple[list[str], list[str]]:
-    """Training and validation files of the standard library, without its tests, in the order of a hash of their path."""
+    """Files of the standard library without its tests, in the order of a hash of their path; the last tenth apart."""
     root = Path(sysconfig.get_path("stdlib"))
     paths = [path for path in root.rglob("*.py") if not TEST_FOLDERS & set(path.relative_to(root).parts)]
     paths.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
-    train, valid, size = [], [], 0
+    documents, size = [], 0
     for path in paths:
-        document = path.read_text(encoding="utf-8", errors="replace")[: limit - size]
-        if document:
-            (train if size < 0.9 * limit else valid).append(document)
-        size += len(document)
-    return train, valid
+        documents.append(path.read_text(encoding="utf-8", errors="replace")[: limit - size])
+        size += len(documents[-1])
+    documents = [document for document in documents if document]
+    if size < SHORTEST:
+        raise SystemExit(f"no Python sources under {root}: give a text with --text")
+    valid = []
+    while sum(map(len, valid)) < size / 10:
+        valid.insert(0, documents.pop())
+    return documents, valid
 
 
 def read_text(path: str) -> tuple[list[str], list[str]]:

@@ -5,7 +5,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+Array = jax.Array | np.ndarray
 Params = Any  # a pytree of real arrays
 Carry = Any  # a pytree of arrays, each [*batch, ...]
 Key = jax.Array  # a PRNG key, jax.random.key(seed)
@@ -28,15 +30,15 @@ class CellLike(Protocol):
       unrolled part by part; see ``rnnjax.recurrence.timeline.Timeline``.
     """
 
-    def init(self, key: Key, input_size: InputSize) -> Params:
+    def init(self, key: Key, input_size: InputSize, /) -> Params:
         """Draw parameters for inputs of ``input_size``."""
         ...
 
-    def carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Carry:
+    def carry(self, params: Params, batch_shape: tuple[int, ...], /) -> Carry:
         """The initial carry; its sizes and dtypes come from ``params``."""
         ...
 
-    def step(self, params: Params, carry: Carry, x: Any) -> tuple[Carry, Any]:
+    def step(self, params: Params, carry: Carry, x: Any, /) -> tuple[Carry, Any]:
         """One step of the recurrence, ``(carry, y)``: a ``lax.scan`` body once params are bound."""
         ...
 

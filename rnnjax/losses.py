@@ -12,10 +12,11 @@ import jax.numpy as jnp
 import optax
 
 from rnnjax._checks import describe
+from rnnjax._types import Array
 from rnnjax.recurrence.timeline import blank
 
 
-def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def masked_mean(values: Array, mask: Array | None = None) -> jax.Array:
     """The mean of the values where ``mask`` is True; 0 where there are none.
 
     Args:
@@ -36,7 +37,7 @@ def masked_mean(values: jax.Array, mask: jax.Array | None = None) -> jax.Array:
     return blank(mask, values).sum() / jnp.maximum(count, 1).astype(values.dtype)
 
 
-def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> jax.Array:
     """Cross-entropy from integer labels, in nats per valid step.
 
     Args:
@@ -62,7 +63,7 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array | None =
     return masked_mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), mask)
 
 
-def squared_error(predictions: jax.Array, targets: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def squared_error(predictions: Array, targets: Array, mask: Array | None = None) -> jax.Array:
     """The squared error, a mean over valid steps and over features.
 
     Args:
@@ -82,7 +83,7 @@ def squared_error(predictions: jax.Array, targets: jax.Array, mask: jax.Array | 
     return _elementwise("squared_error", optax.squared_error, predictions, targets, mask)
 
 
-def absolute_error(predictions: jax.Array, targets: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def absolute_error(predictions: Array, targets: Array, mask: Array | None = None) -> jax.Array:
     """The absolute error, a mean over valid steps and over features; arguments as ``squared_error``.
 
     >>> float(absolute_error(jnp.zeros((7, 3, 2)), jnp.full((7, 3, 2), 2.0)))
@@ -91,9 +92,7 @@ def absolute_error(predictions: jax.Array, targets: jax.Array, mask: jax.Array |
     return _elementwise("absolute_error", lambda p, t: jnp.abs(p - t), predictions, targets, mask)
 
 
-def huber(
-    predictions: jax.Array, targets: jax.Array, mask: jax.Array | None = None, *, delta: float = 1.0
-) -> jax.Array:
+def huber(predictions: Array, targets: Array, mask: Array | None = None, *, delta: float = 1.0) -> jax.Array:
     """Huber's error, a mean over valid steps and over features: half the square up to ``delta``, linear beyond.
 
     Other arguments as ``squared_error``.
@@ -106,7 +105,7 @@ def huber(
     return _elementwise("huber", lambda p, t: optax.huber_loss(p, t, delta=delta), predictions, targets, mask)
 
 
-def bernoulli(logits: jax.Array, targets: jax.Array, mask: jax.Array | None = None) -> jax.Array:
+def bernoulli(logits: Array, targets: Array, mask: Array | None = None) -> jax.Array:
     """The negative log-likelihood of independent bits, summed over features, in nats per valid step.
 
     Args:
@@ -131,9 +130,9 @@ def bernoulli(logits: jax.Array, targets: jax.Array, mask: jax.Array | None = No
 def _elementwise(
     owner: str,
     loss: Callable[[Any, Any], jax.Array],
-    predictions: jax.Array,
-    targets: jax.Array,
-    mask: jax.Array | None,
+    predictions: Array,
+    targets: Array,
+    mask: Array | None,
     over_features: Callable[..., jax.Array] = jnp.mean,
 ) -> jax.Array:
     if predictions.shape != targets.shape:
@@ -145,7 +144,7 @@ def _elementwise(
     return masked_mean(over_features(values, axis=tuple(range(len(leading), values.ndim))), mask)
 
 
-def _precise(values: jax.Array) -> jax.Array:
+def _precise(values: Array) -> jax.Array:
     return jnp.asarray(values, jnp.promote_types(values.dtype, jnp.float32))
 
 

@@ -173,7 +173,7 @@ def test_what_cannot_be_saved_leaves_the_file_alone(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"save: params.W is a str"):
         rx.save(path, rx.Elman(H), params._replace(W="weights"))
     with pytest.raises(TypeError, match=r"save: metadata\['step'\] is a int, expected a string"):
-        rx.save(path, cell, params, metadata={"step": 3})
+        rx.save(path, cell, params, metadata={"step": 3})  # pyright: ignore[reportArgumentType] (that is the mistake)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["model"]
 

@@ -8,6 +8,7 @@ import numpy as np
 from jax import lax
 
 from rnnjax import _checks
+from rnnjax._types import Array
 from rnnjax.recurrence.timeline import blank, select
 
 
@@ -41,7 +42,7 @@ def length_mask(lengths: Any, num_steps: int) -> jax.Array:
     return times < lengths
 
 
-def last(ys: Any, mask: jax.Array | None = None) -> Any:
+def last(ys: Any, mask: Array | None = None) -> Any:
     """The last valid output of each sequence, for many-to-one models.
 
     Args:
@@ -62,11 +63,11 @@ def last(ys: Any, mask: jax.Array | None = None) -> Any:
     _check_mask("last", ys, mask)
     if mask is None:
         return jax.tree.map(lambda leaf: leaf[-1] if leaf.shape[0] else jnp.zeros(leaf.shape[1:], leaf.dtype), ys)
-    later = lax.cumsum(mask.astype(jnp.int32), reverse=True) - mask
+    later = lax.cumsum(jnp.asarray(mask, jnp.int32), reverse=True) - mask
     return jax.tree.map(lambda leaf: leaf.sum(0, dtype=leaf.dtype), blank(mask & (later == 0), ys))
 
 
-def mean_over_time(ys: Any, mask: jax.Array | None = None) -> Any:
+def mean_over_time(ys: Any, mask: Array | None = None) -> Any:
     """The mean of the valid outputs of each sequence.
 
     Args:
@@ -92,7 +93,7 @@ def mean_over_time(ys: Any, mask: jax.Array | None = None) -> Any:
     return jax.tree.map(mean, blank(mask, ys))
 
 
-def max_over_time(ys: Any, mask: jax.Array | None = None) -> Any:
+def max_over_time(ys: Any, mask: Array | None = None) -> Any:
     """The elementwise maximum of the valid outputs of each sequence.
 
     Args:
@@ -112,7 +113,7 @@ def max_over_time(ys: Any, mask: jax.Array | None = None) -> Any:
     _check_mask("max_over_time", ys, mask)
 
     def maximum(leaf):
-        flags = jnp.ones(leaf.shape[:1], bool) if mask is None else mask
+        flags = jnp.ones(leaf.shape[:1], bool) if mask is None else jnp.asarray(mask)
         lowest = -jnp.inf if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.iinfo(leaf.dtype).min
         highest = select(flags, leaf, jnp.full_like(leaf, lowest)).max(0, initial=lowest)
         return blank(flags.any(0), highest)

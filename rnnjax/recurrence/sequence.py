@@ -95,7 +95,7 @@ def _leading_axes_without_input(cell, params, carry, mask, resets, length) -> tu
             return flags.shape
     if length is None:
         raise ValueError("unroll: xs is None, so length must say how many time steps to take")
-    if not isinstance(length, jax.core.Tracer) and np.ndim(length) == 0 and length < 0:
+    if isinstance(length, int) and length < 0:
         raise ValueError(f"unroll: length is {length}, expected at least 0")
     given, own = jax.tree.leaves(carry), jax.tree.leaves(jax.eval_shape(lambda p: cell.carry(p, ()), params))
     if not given or not own:

@@ -7,15 +7,17 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnjax._types import Array
+
 
 @dataclasses.dataclass(frozen=True)
 class _Hole:
     index: int
 
 
-def take_arrays(cell: Any) -> tuple[Any, list[jax.Array]]:
+def take_arrays(cell: Any) -> tuple[Any, list[Array]]:
     """The cell with holes for arrays (traced ones too), and the arrays: they count as params, never as constants."""
-    arrays: list[jax.Array] = []
+    arrays: list[Array] = []
 
     def take(value):
         if isinstance(value, jax.Array | np.ndarray):
@@ -26,7 +28,7 @@ def take_arrays(cell: Any) -> tuple[Any, list[jax.Array]]:
     return _map_settings(take, cell), arrays
 
 
-def insert_arrays(skeleton: Any, arrays: list[jax.Array]) -> Any:
+def insert_arrays(skeleton: Any, arrays: list[Array]) -> Any:
     """The inverse of ``take_arrays``."""
     return _map_settings(lambda value: arrays[value.index] if isinstance(value, _Hole) else value, skeleton)
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax._types import Carry
+from rnnjax._types import Array, Carry
 from rnnjax.recurrence.protocol import fold
 
 
@@ -29,7 +29,7 @@ class Timeline:
         return dataclasses.replace(self, keys=keys, start=self.start[index])
 
 
-def select(flags: jax.Array, on_true: Any, on_false: Any) -> Any:
+def select(flags: Array, on_true: Any, on_false: Any) -> Any:
     """``where`` over pytrees; ``flags`` has the leading axes of every leaf."""
 
     def one(a, b):
@@ -39,6 +39,6 @@ def select(flags: jax.Array, on_true: Any, on_false: Any) -> Any:
     return jax.tree.map(one, on_true, on_false)
 
 
-def blank(flags: jax.Array | None, tree: Any) -> Any:
+def blank(flags: Array | None, tree: Any) -> Any:
     """Zero (False for booleans) where ``flags`` is False: what a masked step gives."""
     return tree if flags is None else select(flags, tree, jax.tree.map(jnp.zeros_like, tree))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import _checks
-from rnnjax._types import Carry, CellLike, Key, Params
+from rnnjax._types import Array, Carry, CellLike, Key, Params
 from rnnjax.recurrence import sequence
 from rnnjax.recurrence.protocol import bind, fold, input_size
 from rnnjax.recurrence.scan import at_all_times, scan
@@ -23,8 +23,8 @@ def unroll(
     xs: Any,
     carry: Carry | None = None,
     *,
-    mask: jax.Array | None = None,
-    resets: jax.Array | None = None,
+    mask: Array | None = None,
+    resets: Array | None = None,
     reverse: bool = False,
     key: Key | None = None,
     method: str = "auto",
@@ -96,7 +96,7 @@ class _Plan(NamedTuple):
     length: int | None
 
 
-@partial(jax.jit, static_argnums=(0, 1), inline=True)
+@partial(jax.jit, static_argnums=(0, 1))
 def _compiled(skeleton, plan, arrays, *args):
     """``_unroll`` under a cache: a second call outside jit neither traces nor compiles (law 7)."""
     return _unroll(insert_arrays(skeleton, arrays), plan, *args)

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from rnnjax.saving.structure import outline, refill
 _FORMAT = "1"
 
 
-def save(path: str | Path, cell: CellLike, params: Params, metadata: dict[str, str] | None = None) -> None:
+def save(path: str | Path, cell: CellLike, params: Params, metadata: Mapping[str, str] | None = None) -> None:
     """Write a cell and its params to one safetensors file, readable by name from any language.
 
     The header holds the cell with all of its settings and parts. The file appears whole or not at all: a run
@@ -56,7 +56,7 @@ def save(path: str | Path, cell: CellLike, params: Params, metadata: dict[str, s
         "rnnjax": _FORMAT,
         "cell": json.dumps(describe(cell)),
         "params": json.dumps(structure),
-        "metadata": json.dumps(metadata or {}),
+        "metadata": json.dumps(dict(metadata or {})),
     }
     arrays = {name: np.ascontiguousarray(leaf) for name, leaf in tensors.items()}
     _write_atomically(Path(path), _safetensors().numpy.save(arrays, metadata=header))
