@@ -24,7 +24,8 @@ def scan(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -
         return after, blank(valid, y)
 
     inputs = (xs, timeline.mask, timeline.resets, timeline.keys)
-    return lax.scan(body, carry, inputs, length=timeline.num_steps, reverse=timeline.reverse)
+    length = None if jax.tree.leaves(inputs) else timeline.num_steps  # which lax.scan takes from inputs if symbolic
+    return lax.scan(body, carry, inputs, length=length, reverse=timeline.reverse)
 
 
 def at_all_times(cell: Any, params: Params, xs: Any, timeline: Timeline) -> Any:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,7 +13,17 @@ from rnnjax._types import Array
 
 @dataclasses.dataclass(frozen=True)
 class _Hole:
+    """Where an array was."""
+
     index: int
+
+
+@dataclasses.dataclass(frozen=True)
+class _Node:
+    """A pytree among the settings, a dict too, in a form that can be hashed."""
+
+    structure: jax.tree_util.PyTreeDef
+    children: tuple[Any, ...]
 
 
 def take_arrays(cell: Any) -> tuple[Any, list[Array]]:
@@ -20,36 +31,42 @@ def take_arrays(cell: Any) -> tuple[Any, list[Array]]:
     arrays: list[Array] = []
 
     def take(value):
+        if _is_cell(value):
+            return _map_settings(take, value)
         if isinstance(value, jax.Array | np.ndarray):
             arrays.append(value)
             return _Hole(len(arrays) - 1)
-        return value
+        children, structure = jax.tree.flatten(value, is_leaf=lambda node: node is not value)
+        is_leaf = jax.tree_util.treedef_is_leaf(structure)
+        return value if is_leaf else _Node(structure, tuple(map(take, children)))
 
-    return _map_settings(take, cell), arrays
+    return take(cell), arrays
 
 
 def insert_arrays(skeleton: Any, arrays: list[Array]) -> Any:
     """The inverse of ``take_arrays``."""
-    return _map_settings(lambda value: arrays[value.index] if isinstance(value, _Hole) else value, skeleton)
+
+    def insert(value):
+        if isinstance(value, _Hole):
+            return arrays[value.index]
+        if isinstance(value, _Node):
+            return value.structure.unflatten(map(insert, value.children))
+        return _map_settings(insert, value) if _is_cell(value) else value
+
+    return insert(skeleton)
 
 
-def _map_settings(fn, value):
-    """``fn`` over the leaves of all settings, through cells within cells; unchanged cells stay the same object."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type | _Hole) and hasattr(value, "step"):
-        return _replace(value, {name: _map_settings(fn, getattr(value, name)) for name in _names(value)})
-    if isinstance(value, tuple | list | dict):
-        return jax.tree.map(lambda leaf: _map_settings(fn, leaf), value, is_leaf=lambda node: node is not value)
-    return fn(value)
+def _is_cell(value: Any) -> bool:
+    return dataclasses.is_dataclass(value) and not isinstance(value, type) and hasattr(value, "step")
 
 
-def _names(cell):
-    return [field.name for field in dataclasses.fields(cell)]
-
-
-def _replace(cell, settings):
-    if all(getattr(cell, name) is value for name, value in settings.items()):
+def _map_settings(fn: Callable[[Any], Any], cell: Any) -> Any:
+    """The cell with ``fn`` of each setting; the same object where none changes."""
+    before = {field.name: getattr(cell, field.name) for field in dataclasses.fields(cell)}
+    after = {name: fn(value) for name, value in before.items()}
+    if all(after[name] is value for name, value in before.items()):
         return cell
     changed = copy.copy(cell)  # dataclasses.replace would call __init__, which need not take the fields
-    for name, value in settings.items():
+    for name, value in after.items():
         object.__setattr__(changed, name, value)
     return changed
