@@ -30,6 +30,7 @@ CELLS = {"gru": rx.GRU, "lstm": rx.LSTM, "elman": rx.Elman, "mingru": rx.MinGRU}
 BATCH_SIZE, NUM_STEPS, LEARNING_RATE, EMBEDDING_SIZE = 32, 64, 4e-3, 64
 SAVE_EVERY = 20.0  # seconds
 BITS = 1 / math.log(2)  # in a nat
+KIND = "characters of examples/char_lm.py"  # what a model of this script keeps its vocabulary under
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -42,9 +43,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dropout", type=fraction, default=0.0, help="after each layer")
     parser.add_argument("--minutes", type=at_least(0, float), default=2.5, help="of training")
     parser.add_argument("--steps", type=at_least(0), help="training steps, in place of minutes")
-    parser.add_argument("--seed", type=at_least(0), default=0)
+    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/char_lm"), help="folder of what is written")
-    parser.add_argument("--load", type=Path, help="a model.safetensors to write with or to go on from")
+    parser.add_argument("--load", type=Path, help="a model.safetensors to write with or to go on from, as it is")
     parser.add_argument("--prompt", default="\n", help="how the sample begins")
     parser.add_argument("--length", type=at_least(0), default=600, help="characters of the sample")
     parser.add_argument("--temperature", type=at_least(0, float), default=0.7, help="0 takes the likeliest character")
@@ -123,7 +124,7 @@ def train(model: rx.Chain, params: Any, texts: tuple[Text, Text], args: argparse
             if number % 10 == 0:
                 metrics = {name: float(value) for name, value in metrics.items()}
                 seconds = time.time() - began
-                left = f"{seconds * (1 - done) / done:.0f}" if done else "?"
+                left = f"{seconds * (1 - done) / done:.0f}" if done > 0.02 else "?"
                 bar.n = round(done * bar.total)
                 bar.set_description_str(
                     f"step {number + 1}: loss {metrics['loss']:.3f} nats = {metrics['loss'] * BITS:.3f} bits per"
@@ -159,7 +160,7 @@ class Run:
         model, metrics, curve = self.files
         if not self.rows:
             self._keep_earlier()
-        rx.save(model, self.model, self.params, metadata={"vocabulary": "".join(self.vocabulary.symbols)})
+        rx.save(model, self.model, self.params, metadata={KIND: "".join(self.vocabulary.symbols)})
         self.rows.append(row)
         with metrics.open("a") as file:
             file.write(json.dumps(row) + "\n")
@@ -207,18 +208,18 @@ def write(model: rx.Chain, params: Any, vocabulary: rx.data.Vocabulary, args: ar
     return args.prompt + "".join(vocabulary.decode(tokens[len(args.prompt) :]))
 
 
-def load(path: Path) -> tuple[Any, Any, Any]:
+def load(path: Path) -> Any:
     """A model that this script saved."""
     try:
         (model, params), metadata = rx.load(path), rx.read_metadata(path)
-        return model, params, rx.data.Vocabulary(tuple(metadata["vocabulary"]))
+        return model, params, rx.data.Vocabulary(tuple(metadata[KIND]))
     except KeyError:
-        raise SystemExit(f"{path} holds no vocabulary; it was not written by this script") from None
+        raise SystemExit(f"{path} was not written by this script: it holds no characters") from None
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
 
 
-def train_and_report(model: Any, params: Any, vocabulary: Any, args: argparse.Namespace) -> tuple[Any, Any, Any, float]:
+def train_and_report(model: Any, params: Any, vocabulary: Any, args: argparse.Namespace) -> Any:
     """Train a new model, or go on with the one given; ``(model, params, vocabulary, validation nats)``."""
     documents = python_sources() if args.text is None else read_text(args.text)
     if vocabulary is None:
@@ -248,11 +249,11 @@ def train_and_report(model: Any, params: Any, vocabulary: Any, args: argparse.Na
 def main(argv: list[str] | None = None) -> float | None:
     """Train, evaluate, write; returns the validation nats per character, None where nothing was trained."""
     args = parse(argv)
-    model, params, vocabulary = load(args.load) if args.load else (None, None, None)
+    nothing: Any = (None, None, None)
+    model, params, vocabulary = load(args.load) if args.load else nothing
     valid = None
     if args.total:
         model, params, vocabulary, valid = train_and_report(model, params, vocabulary, args)
-    assert model is not None and vocabulary is not None  # the parser refuses neither to load nor to train
     if unknown := vocabulary.unknown(args.prompt):
         print(f"the model has never seen {', '.join(map(repr, unknown))}: read as the unknown character")
     print(write(model, params, vocabulary, args))
@@ -260,4 +261,7 @@ def main(argv: list[str] | None = None) -> float | None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        raise SystemExit("interrupted; what was saved stays") from None

@@ -41,14 +41,16 @@ class Batch(NamedTuple):
 
 def read(path: Path) -> list[list[np.ndarray]]:
     """The training, validation and test chorales, each float [time, 88]."""
+    if not path.is_file():
+        raise SystemExit(
+            f"cannot read {path}: there is no such file (where to get it: python examples/music.py --help)"
+        )
     try:
         file = scipy.io.loadmat(path)
         parts = [
             [np.asarray(roll, np.float32) for roll in file[f"{name}data"][0]] for name in ("train", "valid", "test")
         ]
-    except OSError as error:
-        raise SystemExit(f"cannot read {path}: {error}\n(where to get it: python examples/music.py --help)") from error
-    except (KeyError, ValueError, TypeError, IndexError) as error:
+    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
         raise SystemExit(
             f"{path} is not JSB_Chorales.mat: expected traindata, validdata and testdata ({error})"
         ) from error
@@ -89,7 +91,7 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--dropout", type=float, default=0.5, help="after each layer")
     parser.add_argument("--epochs", type=int, default=150, help="at most")
     parser.add_argument("--patience", type=int, default=20, help="stop after so many epochs without a better one")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
     args = parser.parse_args(argv)
     train_rolls, valid_rolls, test_rolls = read(args.data)
     valid_data, test_data = batch(valid_rolls), batch(test_rolls)

@@ -84,11 +84,14 @@ def descend(cell: Any, clip: float, key: jax.Array, num_updates: int = 100, num_
 def main(argv: list[str] | None = None) -> dict[str, float]:
     """Print the tables and draw the picture; returns the norm at the greatest lag for every cell."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/vanishing_gradient"), help="folder of the picture")
     args = parser.parse_args(argv)
     key = jax.random.key(args.seed)
-    args.out.mkdir(parents=True, exist_ok=True)
+    try:
+        args.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SystemExit(f"cannot make the folder {args.out}: {error.strerror}") from error
 
     print("norm of the gradient of the last output with respect to the state `lag` steps before\n")
     print(f"{'lag':28}" + "".join(f"{lag:>10}" for lag in LAGS))

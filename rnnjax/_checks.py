@@ -29,7 +29,7 @@ def positive_int(owner: str, name: str, value: Any) -> None:
 def within(owner: str, name: str, value: Any, low: float, high: float, low_included: bool = True) -> None:
     """Refuse a concrete setting (a number, an array, a pytree of them) outside [low, high], or (low, high]."""
     interval = f"{'[' if low_included else '('}{low}, {high}]"
-    for leaf in jax.tree.leaves(value):
+    for leaf in jax.tree.leaves(value, is_leaf=lambda node: node is None):
         if isinstance(leaf, str | bool) or not (isinstance(leaf, int | float) or hasattr(leaf, "dtype")):
             raise TypeError(f"{owner}: {name} is {leaf!r}, expected a number in {interval}")
         if is_concrete(leaf):
@@ -39,19 +39,22 @@ def within(owner: str, name: str, value: Any, low: float, high: float, low_inclu
                 raise ValueError(f"{owner}: {name} is {leaf}, expected to lie in {interval}")
 
 
-def is_function(owner: str, name: str, value: Any) -> None:
-    """Refuse a setting that cannot be called."""
-    if not callable(value):
-        raise TypeError(f"{owner}: {name} is {value!r}, expected a function")
+def are_functions(owner: str, **values: Any) -> None:
+    """Refuse settings that cannot be called."""
+    for name, value in values.items():
+        if not callable(value):
+            raise TypeError(f"{owner}: {name} is {value!r}, expected a function")
 
 
 def is_cell(owner: str, name: str, value: Any) -> None:
     """Refuse what does not have the three members of a cell."""
+    if isinstance(value, type):
+        raise TypeError(f"{owner}: {name} is the class {value.__name__}, expected a cell, {value.__name__}(...)")
     missing = [member for member in ("init", "carry", "step") if not callable(getattr(value, member, None))]
-    if missing or isinstance(value, type):
+    if missing:
         advice = "wrap feed-forward modules in rx.Lift" if callable(value) else "see rx.Cell"
-        lacks = "is a class, not an instance" if isinstance(value, type) else f"has no {', '.join(missing)}"
-        raise TypeError(f"{owner}: {name} is {value!r}, which is not a cell (it {lacks}); {advice}")
+        shown = getattr(value, "__name__", None) or type(value).__name__ if callable(value) else repr(value)
+        raise TypeError(f"{owner}: {name} is {shown}, which is not a cell (it has no {', '.join(missing)}); {advice}")
 
 
 def one_of(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
@@ -73,6 +76,34 @@ def num_features(owner: str, input_size: InputSize) -> int:
     return int(input_size)
 
 
+def num_steps(owner: str, name: str, value: Any) -> Any:
+    """A number of time steps: an int of at least 0, or symbolic under jax.export."""
+    try:
+        value = operator.index(value)
+    except jax.errors.InconclusiveDimensionOperation:
+        return value
+    except TypeError:
+        raise TypeError(f"{owner}: {name} is {describe(value)}, expected an integer") from None
+    if value < 0:
+        raise ValueError(f"{owner}: {name} is {value}, expected at least 0")
+    return value
+
+
+def are_arrays(owner: str, name: str, tree: Any, expected: str, numbers: bool = True) -> None:
+    """Refuse a pytree with a leaf that is neither an array nor, if ``numbers`` will do, a number."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if not (hasattr(leaf, "dtype") or (numbers and isinstance(leaf, int | float | complex))):
+            raise TypeError(f"{owner}: {name}{jax.tree_util.keystr(path)} is {leaf!r}, expected {expected}")
+
+
+def is_key(owner: str, key: Any) -> None:
+    """Refuse what is not one PRNG key, of the new kind or the old."""
+    dtype = getattr(key, "dtype", None)
+    new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and not key.shape
+    if not new and not (dtype == jnp.uint32 and key.ndim == 1):
+        raise TypeError(f"{owner}: key is {describe(key)}, expected one key, jax.random.key(seed)")
+
+
 def describe(leaf: Any) -> str:
     """An array as ``float32[3,2]``.
 
@@ -84,10 +115,15 @@ def describe(leaf: Any) -> str:
     return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
 
 
+def describe_tree(tree: Any) -> Any:
+    """A pytree of arrays with each as ``describe`` has it."""
+    return jax.tree.map(describe, tree)
+
+
 def same_tree(owner: str, name: str, tree: Any, expected: Any, source: str) -> None:
     """Refuse a pytree whose structure, shapes or dtypes are not those of ``expected``, naming the first leaf."""
     if jax.tree.structure(tree) != jax.tree.structure(expected):
-        raise ValueError(f"{owner}: {name} has the structure {_outline(tree)}, but {source} has {_outline(expected)}")
+        raise ValueError(f"{owner}: {name} has the structure {outline(tree)}, but {source} has {outline(expected)}")
     wanted = jax.tree.leaves(expected)
     for (path, leaf), want in zip(jax.tree_util.tree_leaves_with_path(tree), wanted, strict=True):
         if np.shape(leaf) != want.shape or jnp.result_type(leaf) != want.dtype:
@@ -95,5 +131,25 @@ def same_tree(owner: str, name: str, tree: Any, expected: Any, source: str) -> N
             raise ValueError(f"{owner}: {where} is {describe(leaf)}, but {source} has {describe(want)}")
 
 
-def _outline(tree: Any) -> str:
-    return str(jax.tree.structure(tree)).removeprefix("PyTreeDef(").removesuffix(")")
+def broadcast(owner: str, name: str, prefix: Any, tree: Any, source: str) -> list[Any]:
+    """One entry of ``prefix``, a pytree that may end early, for each leaf of ``tree``."""
+    try:
+        return jax.tree.leaves(jax.tree.broadcast(prefix, tree))
+    except ValueError:
+        raise ValueError(
+            f"{owner}: {name} has the structure {outline(prefix)}, but {source} has {outline(tree)}"
+        ) from None
+
+
+class _Leaf:
+    def __repr__(self):
+        return "*"
+
+
+def outline(tree: Any) -> str:
+    """A pytree with * for its leaves.
+
+    >>> outline({"h": 1.0, "c": (2, 3)})
+    "{'c': (*, *), 'h': *}"
+    """
+    return repr(jax.tree.map(lambda _: _Leaf(), tree))

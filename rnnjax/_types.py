@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 
@@ -44,15 +45,46 @@ class CellLike(Protocol):
 
 
 class Settings:
-    """Base of the library's frozen dataclasses: prints as the call that makes it, defaults left out."""
+    """Base of the library's frozen dataclasses: prints as the call that makes it, defaults left out.
+
+    Compares and hashes by its settings, arrays by their values.
+    """
 
     def __repr__(self) -> str:
         shown = [
             f"{field.name}={_show(getattr(self, field.name))}"
-            for field in dataclasses.fields(self)  # pyright: ignore[reportArgumentType] (subclasses are dataclasses)
+            for field in _fields(self)
             if not _is_default(field, getattr(self, field.name))
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not type(self):
+            return NotImplemented
+        return all(_same(getattr(self, field.name), getattr(other, field.name)) for field in _fields(self))
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(_hashable(getattr(self, field.name)) for field in _fields(self))))
+
+
+def _fields(settings: Settings) -> tuple[dataclasses.Field, ...]:
+    return dataclasses.fields(settings)  # pyright: ignore[reportArgumentType] (subclasses are dataclasses)
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, jax.Array | np.ndarray)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if not _is_array(one) or not _is_array(other):
+        return _is_array(one) == _is_array(other) and bool(one == other)
+    if isinstance(one, jax.core.Tracer) or isinstance(other, jax.core.Tracer):
+        return one is other
+    return one.dtype == other.dtype and np.array_equal(one, other)
+
+
+def _hashable(value: Any) -> Any:
+    return (value.shape, str(value.dtype)) if _is_array(value) else value
 
 
 def _show(value: Any) -> str:
@@ -60,9 +92,7 @@ def _show(value: Any) -> str:
 
 
 def _is_default(field: dataclasses.Field, value: Any) -> bool:
-    if isinstance(value, jax.Array) or not isinstance(value, type(field.default)):
-        return False
-    return value is field.default or value == field.default
+    return type(value) is type(field.default) and _same(value, field.default)
 
 
 def input_spec(input_size: InputSize) -> Any:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rnnjax import _checks
 from rnnjax._checks import describe
 from rnnjax._types import Array
 from rnnjax.recurrence.timeline import blank
@@ -102,6 +103,7 @@ def huber(predictions: Array, targets: Array, mask: Array | None = None, *, delt
 
     Source: Huber, Annals of Mathematical Statistics 35 (1964).
     """
+    _checks.within("huber", "delta", delta, 0.0, float("inf"), low_included=False)
     return _elementwise("huber", lambda p, t: optax.huber_loss(p, t, delta=delta), predictions, targets, mask)
 
 

@@ -27,7 +27,7 @@ def given(cell, input_size=D, seed=0):
 
 
 def layer_draws(layer, num_steps=T):
-    """What a layer makes of ones [num_steps, 50, 400 / num_steps...], flat per time step."""
+    """What a layer makes of ones [num_steps, 50, MANY / 50]."""
     return rx.unroll(layer, (), jnp.ones((num_steps, 50, MANY // 50)), key=KEY)[1]
 
 
@@ -92,9 +92,9 @@ def test_zoneout_of_one_stands_still():
 # Wrappers
 
 
-@pytest.mark.parametrize("cell", [rx.LSTM(H), rx.LRU(H)])
-def test_learned_carry_starts_as_the_cells_own(cell):
-    """It is the same for all batch elements, and has a gradient."""
+def test_learned_carry_starts_as_the_cells_own():
+    """It is the same for all batch elements, and has a gradient, complex parts too."""
+    cell = rx.Chain(rx.LSTM(H), rx.LRU(H))
     learned = rx.LearnedCarry(cell)
     params = learned.init(KEY, D)
     jax.tree.map(np.testing.assert_array_equal, learned.carry(params, (B,)), cell.carry(params.cell, (B,)))
@@ -107,8 +107,7 @@ def test_exposed_carry_is_that_after_each_step():
     params, xs, carry = given(cell)
     last, (ys, carries) = rx.unroll(cell, params, xs, carry)
     np.testing.assert_array_equal(ys, carries.h)
-    for t in range(T):
-        close(carries.c[t], rx.unroll(cell.cell, params, xs[: t + 1], carry)[0].c)
+    close(carries.c[3], rx.unroll(cell.cell, params, xs[:4], carry)[0].c)
     jax.tree.map(lambda leaf, all_times: np.testing.assert_array_equal(leaf, all_times[-1]), last, carries)
 
 
@@ -131,32 +130,31 @@ SIGNS = jnp.array([1.0, 1.0, -1.0])[:, None]
 WIRING = jnp.array([[1, 0, 1], [0, 1, 1], [1, 1, 0]])
 
 
-def recurrent_kernel_after_training(fn):
-    """Random params, ten steps of gradient descent, and the recurrent kernel that the cell then runs with."""
+def recurrent_kernels(fn):
+    """The recurrent kernel that a cell runs with, from random params and after steps of gradient descent."""
     cell = rx.Reparametrize(rx.Elman(3), fn)
     params, xs, _ = given(cell)
-    loss = lambda params: (rx.unroll(cell, params, xs)[1] ** 2).sum()
     start = rx.bind(cell, params).params.U
+    slopes_of = jax.jit(jax.grad(lambda params: (rx.unroll(cell, params, xs)[1] ** 2).sum()))
     for _ in range(10):
-        params = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, jax.grad(loss)(params))
-    U = rx.bind(cell, params).params.U
-    return start, U
+        params = jax.tree.map(lambda leaf, slope: leaf - 0.1 * slope, params, slopes_of(params))
+    return start, rx.bind(cell, params).params.U
 
 
 def test_dales_rule_holds_in_training():
-    start, U = recurrent_kernel_after_training(lambda p: p._replace(U=jnp.abs(p.U) * SIGNS))
+    start, U = recurrent_kernels(lambda p: p._replace(U=jnp.abs(p.U) * SIGNS))
     assert (U * SIGNS >= 0).all()
     assert (start != U).all()
 
 
 def test_missing_wires_stay_missing_in_training():
-    start, U = recurrent_kernel_after_training(lambda p: p._replace(U=p.U * WIRING))
+    start, U = recurrent_kernels(lambda p: p._replace(U=p.U * WIRING))
     np.testing.assert_array_equal(U == 0, WIRING == 0)
     np.testing.assert_array_equal(start != U, WIRING == 1)
 
 
 def test_orthogonal_kernels_stay_orthogonal_in_training():
-    start, U = recurrent_kernel_after_training(lambda p: p._replace(U=jax.scipy.linalg.expm(p.U - p.U.T)))
+    start, U = recurrent_kernels(lambda p: p._replace(U=jax.scipy.linalg.expm(p.U - p.U.T)))
     close(U @ U.T, np.eye(3))
     assert (start != U).all()
 

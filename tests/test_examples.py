@@ -130,7 +130,7 @@ def test_char_lm_mistakes(text: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         r"the text .*short has 9 characters, expected at least 1000": tiny(tmp_path / "short", out),
         r"load: there is no file .*nothing": tiny(text, out, "--load", str(tmp_path / "nothing")),
         r"load: .*model is not a safetensors file": tiny(text, out, "--load", str(tmp_path / "model")),
-        r"other holds no vocabulary": tiny(text, out, "--load", str(tmp_path / "other")),
+        r"other was not written by this script": tiny(text, out, "--load", str(tmp_path / "other")),
         r"cannot make the folder .*file": tiny(text, tmp_path / "file"),
     }
     for message, argv in exits.items():

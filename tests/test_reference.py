@@ -134,8 +134,10 @@ def check_gradients(run: Any, oracle: Any, *args: Any) -> None:
 
 @cases
 def test_values(case):
-    """Without masks and resets, from a random carry: every step, and the carry after the last."""
-    check(library(case.cell), functools.partial(reference.unroll, case.step), *given(case.cell))
+    """Forward without masks and resets, and in reverse with them: every step, and the carry after the last."""
+    ways = {}, {**WHEN, "reverse": True}
+    run = jax.jit(lambda *args: [library(case.cell, **way)(*args) for way in ways])
+    check(run, lambda *args: [reference.unroll(case.step, *args, **way) for way in ways], *given(case.cell))
 
 
 @cases
@@ -148,14 +150,6 @@ def test_gradients_with_mask_and_resets(case):
         return reference.unroll(case.step, params, np.nan_to_num(xs), carry, **WHEN)
 
     check_gradients(library(case.cell, **WHEN), oracle, params, xs, carry)
-
-
-@cases
-def test_values_in_reverse(case):
-    """From the last step to the first."""
-    when = {**WHEN, "reverse": True}
-    oracle = functools.partial(reference.unroll, case.step, **when)
-    check(library(case.cell, **when), oracle, *given(case.cell))
 
 
 def test_noise_of_leaky():
@@ -230,14 +224,17 @@ def test_several_layers_in_both_directions():
     check_gradients(library(cell, **WHEN), oracle, *given(cell))
 
 
-def test_both_directions_in_reverse():
-    """reverse=True is flip, unroll, flip, of mask and resets too."""
-    steps = (reference.gru_after, reference.elman(np.tanh))
+@pytest.mark.parametrize("reverse", [False, True], ids=["forward", "reverse"])
+@pytest.mark.parametrize("mask", [None, MASK], ids=["no_mask", "mask"])
+def test_resets_in_both_directions(mask, reverse):
+    """They mark where segments start; reverse=True is flip, unroll, flip, of mask and resets too."""
+    steps = reference.gru_after, reference.elman(np.tanh)
     cell = rx.Bidirectional(rx.GRU(H), rx.Elman(H))
+    flip = slice(None, None, -1 if reverse else 1)
+    when = {"mask": np.ones((T, B), bool) if mask is None else mask[flip], "resets": RESETS[flip]}
 
     def oracle(params, xs, parts):
-        when = {"mask": MASK[::-1], "resets": RESETS[::-1]}
-        after, ys = reference.bidirectional(steps, params, xs[::-1], (parts[:1], parts[1:]), **when)
-        return sum(after, ()), MERGES["concat"](*ys)[::-1]
+        after, ys = reference.bidirectional(steps, params, xs[flip], (parts[:1], parts[1:]), **when)
+        return sum(after, ()), MERGES["concat"](*ys)[flip]
 
-    check(library(cell, **WHEN, reverse=True), oracle, *given(cell))
+    check(library(cell, mask=mask, resets=RESETS, reverse=reverse), oracle, *given(cell))

@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 
 import rnnjax as rx
-from tests.registry import D, Entry, H, T, random_params
+from tests.registry import D, Entry, H, random_params
 
-NUM_ENVS, NUM_ACTIONS = 6, 3
+NUM_ENVS, NUM_ACTIONS, NUM_STEPS = 8, 3, 6  # no two axes alike: H is 2, D is 5, a minibatch 4
 
 POLICIES = {
     "lstm": rx.LSTM(H),
-    "lru": rx.LRU(H),
     "learned_carry": rx.LearnedCarry(rx.GRU(H, reset_after=False)),
 }
 policies = pytest.mark.parametrize("name", POLICIES)
@@ -25,14 +24,14 @@ assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-10, atol=1e
 
 
 class Rollout(NamedTuple):
-    """T steps of all environments, and the carry before the first."""
+    """NUM_STEPS of all environments, and the carry before the first."""
 
     carry: Any
-    xs: np.ndarray  # [T, NUM_ENVS, D]
-    resets: np.ndarray  # bool [T, NUM_ENVS] an episode starts here
-    actions: np.ndarray  # int [T, NUM_ENVS]
-    logits: np.ndarray  # [T, NUM_ENVS, NUM_ACTIONS]
-    rewards: np.ndarray  # [T, NUM_ENVS]
+    xs: np.ndarray  # [NUM_STEPS, NUM_ENVS, D]
+    resets: np.ndarray  # bool [NUM_STEPS, NUM_ENVS] an episode starts here
+    actions: np.ndarray  # int [NUM_STEPS, NUM_ENVS]
+    logits: np.ndarray  # [NUM_STEPS, NUM_ENVS, NUM_ACTIONS]
+    rewards: np.ndarray  # [NUM_STEPS, NUM_ENVS]
 
 
 class Walks:
@@ -40,7 +39,7 @@ class Walks:
 
     def __init__(self, rng):
         self.rng, self.age = rng, np.zeros(NUM_ENVS, int)
-        self.lengths = np.array([4, 5, 6, 9, 11, 100])
+        self.lengths = np.array([4, 5, 6, 7, 9, 11, 13, 100])
         self.observation = rng.normal(size=(NUM_ENVS, D))
 
     def step(self, actions):
@@ -71,7 +70,7 @@ def act(name: str) -> tuple[Any, Any, list[Rollout]]:
     rollouts = []
     for _ in range(2):
         start, seen = carry, []
-        for _ in range(T):
+        for _ in range(NUM_STEPS):
             carry, logits = step(params, where(reset, fresh, carry), x)
             actions = np.argmax(logits + rng.gumbel(size=logits.shape), axis=-1)
             x_next, rewards, reset_next = walks.step(actions)
@@ -82,13 +81,13 @@ def act(name: str) -> tuple[Any, Any, list[Rollout]]:
 
 
 def minibatches(rollout: Rollout) -> list[Rollout]:
-    """The environments in another order, two at a time: whole sequences, each with its own start carry."""
+    """The environments in another order, four at a time: whole sequences, each with its own start carry."""
 
     def of(envs):
         carry = jax.tree.map(lambda leaf: leaf[envs], rollout.carry)
         return Rollout(carry, *(part[:, envs] for part in rollout[1:]))
 
-    return [of(envs) for envs in np.random.default_rng(2).permutation(NUM_ENVS).reshape(-1, 2)]
+    return [of(envs) for envs in np.random.default_rng(2).permutation(NUM_ENVS).reshape(-1, 4)]
 
 
 def by_unroll(cell, params, batch):
@@ -104,10 +103,10 @@ def by_loop(cell, params, batch):
 
 
 def policy_gradient_loss(run, cell, params, batch):
-    """REINFORCE on one minibatch."""
+    """REINFORCE on one minibatch, and the policy's outputs."""
     logits = run(cell, params, batch)[1]
     chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), batch.actions[..., None], axis=-1)[..., 0]
-    return -(batch.rewards * chosen).mean()
+    return -(batch.rewards * chosen).mean(), logits
 
 
 @policies
@@ -116,13 +115,15 @@ def test_minibatches_of_environments_give_what_acting_gave(name):
     cell, params, rollouts = act(name)
     assert all(rollout.resets[1:].any() for rollout in rollouts)  # episodes end inside both
     assert not rollouts[1].resets[0].all()  # and some go on from one to the other
-    loop, unrolled = (
-        jax.jit(jax.grad(functools.partial(policy_gradient_loss, run, cell))) for run in (by_loop, by_unroll)
-    )
+    by_each = [
+        jax.jit(jax.grad(functools.partial(policy_gradient_loss, run, cell), has_aux=True))
+        for run in (by_loop, by_unroll)
+    ]
     for rollout in rollouts:
         for batch in minibatches(rollout):
-            assert_close(by_unroll(cell, params, batch)[1], batch.logits)
-            jax.tree.map(assert_close, unrolled(params, batch), loop(params, batch))
+            (expected, _), (gradients, logits) = (run(params, batch) for run in by_each)
+            assert_close(logits, batch.logits)
+            jax.tree.map(assert_close, gradients, expected)
 
 
 @policies

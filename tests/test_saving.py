@@ -34,7 +34,8 @@ def test_round_trip_is_exact(entry: Entry, tmp_path: Path) -> None:
         cell, loaded = rx.load(tmp_path / "model", cell=entry.cell)
     else:
         cell, loaded = rx.load(tmp_path / "model")
-    assert repr(cell) == repr(entry.cell)
+    assert cell == entry.cell
+    assert hash(cell) == hash(entry.cell)
     assert jax.tree.structure(loaded) == jax.tree.structure(params)
     for one, other in zip(jax.tree.leaves(loaded), jax.tree.leaves(params), strict=True):
         assert one.dtype == other.dtype

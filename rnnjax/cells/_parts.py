@@ -1,10 +1,12 @@
 """What the cells share: drawing one array per gate, and telling the size of x from the params."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import jax
 
+from rnnjax import _checks
 from rnnjax._types import Key, Params
 
 Initializer = Callable[..., jax.Array]
@@ -17,8 +19,17 @@ def per_gate(gates: type, init: Initializer, key: Key, shape: tuple[int, ...]) -
     return gates(*(init(gate_key, shape) for gate_key in jax.random.split(key, len(fields))))
 
 
-def expect_params(cell: Any, params: Params, kind: type) -> Any:
-    """``params`` if they are of the NamedTuple that ``cell.init`` makes."""
+def check_functions(cell: Any) -> None:
+    """Refuse an activation or initialiser that is not a function, such as its name."""
+    names = [field.name for field in dataclasses.fields(cell) if field.name.endswith(("activation", "_init"))]
+    _checks.are_functions(type(cell).__name__, **{name: getattr(cell, name) for name in names})
+
+
+def expect_params(cell: Any, params: Params, kind: type, units: Callable[[Any], jax.Array]) -> Any:
+    """``params`` if ``cell.init`` can have made them: of its NamedTuple, ``units(params)`` of its hidden size."""
     if not isinstance(params, kind):
         raise TypeError(f"{cell}: params are a {type(params).__name__}, expected {kind.__name__} from {cell}.init")
+    size = units(params).shape[-1]
+    if size != cell.hidden_size:
+        raise ValueError(f"{cell}: params have {size} units, expected hidden_size={cell.hidden_size}")
     return params

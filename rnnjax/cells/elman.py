@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Activation, Initializer, expect_params
+from rnnjax.cells._parts import Activation, Initializer, check_functions, expect_params
 
 
 class ElmanParams(NamedTuple):
@@ -20,7 +20,7 @@ class ElmanParams(NamedTuple):
     b: jax.Array  # [H]    bias
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Elman(Settings):
     """The simple recurrent network, any activation: the state is the output.
 
@@ -38,7 +38,7 @@ class Elman(Settings):
         ``recurrent_init=rx.initializers.identity``.
 
     Raises:
-      ValueError, TypeError: hidden_size is not a positive integer, or activation not a function.
+      ValueError, TypeError: hidden_size is not a positive integer, or activation or an initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.Elman(2, activation=jax.nn.relu, recurrent_init=rx.initializers.identity)
@@ -60,7 +60,7 @@ class Elman(Settings):
 
     def __post_init__(self):
         _checks.positive_int("Elman", "hidden_size", self.hidden_size)
-        _checks.is_function("Elman", "activation", self.activation)
+        check_functions(self)
 
     def init(self, key: Key, input_size: InputSize) -> ElmanParams:
         """Draw W, U and b."""
@@ -82,4 +82,4 @@ class Elman(Settings):
 
     def input_size(self, params: ElmanParams) -> int:
         """D."""
-        return expect_params(self, params, ElmanParams).W.shape[0]
+        return expect_params(self, params, ElmanParams, lambda p: p.b).W.shape[0]

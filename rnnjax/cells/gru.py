@@ -10,7 +10,7 @@ from jax.nn import sigmoid
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Initializer, expect_params, per_gate
+from rnnjax.cells._parts import Initializer, check_functions, expect_params, per_gate
 
 
 class GRUGates(NamedTuple):
@@ -30,7 +30,7 @@ class GRUParams(NamedTuple):
     b_hn: jax.Array | None  # [H] bias of the candidate's recurrent product; None where the reset comes before
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class GRU(Settings):
     """The gated recurrent unit: two different recurrences, by where the reset gate acts.
 
@@ -51,7 +51,7 @@ class GRU(Settings):
       kernel_init, recurrent_init, bias_init: for each gate's array; see ``rnnjax.initializers``.
 
     Raises:
-      ValueError: hidden_size is not a positive integer.
+      ValueError, TypeError: hidden_size is not a positive integer, or an initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.GRU(2, reset_after=False)
@@ -74,6 +74,7 @@ class GRU(Settings):
 
     def __post_init__(self):
         _checks.positive_int("GRU", "hidden_size", self.hidden_size)
+        check_functions(self)
 
     def init(self, key: Key, input_size: InputSize) -> GRUParams:
         """Draw the kernels and biases of each gate."""
@@ -104,7 +105,7 @@ class GRU(Settings):
 
     def input_size(self, params: GRUParams) -> int:
         """D."""
-        W, _, _, b_hn = expect_params(self, params, GRUParams)
+        W, _, _, b_hn = expect_params(self, params, GRUParams, lambda p: p.b.r)
         if (b_hn is not None) != self.reset_after:
             raise ValueError(f"{self}: params are of the GRU with reset_after={b_hn is not None}")
         return W.r.shape[0]

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Activation, Initializer, expect_params
+from rnnjax.cells._parts import Activation, Initializer, check_functions, expect_params
 from rnnjax.cells.elman import Elman, ElmanParams
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Leaky(Settings):
     """The leaky recurrent network: firing rates of time constant tau, in Euler steps of dt, leak = dt / tau.
 
@@ -59,13 +59,15 @@ class Leaky(Settings):
 
     def __post_init__(self):
         _checks.positive_int("Leaky", "hidden_size", self.hidden_size)
-        _checks.is_function("Leaky", "activation", self.activation)
+        check_functions(self)
         _checks.within("Leaky", "leak", self.leak, 0.0, 1.0, low_included=False)
         _checks.within("Leaky", "noise", self.noise, 0.0, float("inf"))
 
     @classmethod
     def continuous(cls, hidden_size: int, tau: Any, dt: Any = 1.0, **settings: Any) -> "Leaky":
         """With time constant ``tau`` and step ``dt``, both in the same unit of time: leak = dt / tau."""
+        _checks.within("Leaky.continuous", "tau", tau, 0.0, float("inf"), low_included=False)
+        _checks.within("Leaky.continuous", "dt", dt, 0.0, float("inf"), low_included=False)
         return cls(hidden_size, leak=dt / tau, **settings)
 
     def init(self, key: Key, input_size: InputSize) -> ElmanParams:
@@ -92,4 +94,4 @@ class Leaky(Settings):
 
     def input_size(self, params: ElmanParams) -> int:
         """D."""
-        return expect_params(self, params, ElmanParams).W.shape[0]
+        return expect_params(self, params, ElmanParams, lambda p: p.b).W.shape[0]

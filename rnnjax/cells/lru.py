@@ -26,7 +26,7 @@ class LRUParams(NamedTuple):
     d: jax.Array  # [D] from x to y
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class LRU(Settings):
     """The linear recurrent unit: a complex diagonal linear recurrence that starts near the unit circle.
 
@@ -107,4 +107,4 @@ class LRU(Settings):
 
     def input_size(self, params: LRUParams) -> int:
         """D."""
-        return expect_params(self, params, LRUParams).d.shape[0]
+        return expect_params(self, params, LRUParams, lambda p: p.nu).d.shape[0]

@@ -1,6 +1,7 @@
 """The long short-term memory."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ from jax.nn import sigmoid
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Initializer, expect_params, per_gate
+from rnnjax.cells._parts import Initializer, check_functions, expect_params, per_gate
 
 
 class LSTMGates(NamedTuple):
@@ -37,7 +38,7 @@ class LSTMCarry(NamedTuple):
     c: Any  # [*batch, H] memory
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class LSTM(Settings):
     """The long short-term memory with forget gate.
 
@@ -58,7 +59,7 @@ class LSTM(Settings):
       kernel_init, recurrent_init, bias_init: for each gate's array; see ``rnnjax.initializers``.
 
     Raises:
-      ValueError: hidden_size is not a positive integer.
+      ValueError, TypeError: hidden_size is not a positive integer, or an initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.LSTM(hidden_size=2)
@@ -83,6 +84,8 @@ class LSTM(Settings):
 
     def __post_init__(self):
         _checks.positive_int("LSTM", "hidden_size", self.hidden_size)
+        _checks.within("LSTM", "forget_bias", self.forget_bias, -math.inf, math.inf)
+        check_functions(self)
 
     def init(self, key: Key, input_size: InputSize) -> LSTMParams:
         """Draw the kernels and biases of each gate."""
@@ -113,4 +116,4 @@ class LSTM(Settings):
 
     def input_size(self, params: LSTMParams) -> int:
         """D."""
-        return expect_params(self, params, LSTMParams).W.i.shape[0]
+        return expect_params(self, params, LSTMParams, lambda p: p.b.i).W.i.shape[0]

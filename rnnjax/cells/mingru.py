@@ -10,7 +10,7 @@ from jax.nn import sigmoid
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Activation, Initializer, expect_params, per_gate
+from rnnjax.cells._parts import Activation, Initializer, check_functions, expect_params, per_gate
 
 
 class MinGRUGates(NamedTuple):
@@ -36,7 +36,7 @@ def positive(x: jax.Array) -> jax.Array:
     return jnp.where(x >= 0, x + 0.5, sigmoid(x))
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class MinGRU(Settings):
     """The minimal GRU: gate and candidate see x only, so the state is linear in the state before it.
 
@@ -55,7 +55,7 @@ class MinGRU(Settings):
       kernel_init, bias_init: for z and n; see ``rnnjax.initializers``.
 
     Raises:
-      ValueError, TypeError: hidden_size is not a positive integer, or activation not a function.
+      ValueError, TypeError: hidden_size is not a positive integer, or activation or an initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.MinGRU(2)
@@ -75,7 +75,7 @@ class MinGRU(Settings):
 
     def __post_init__(self):
         _checks.positive_int("MinGRU", "hidden_size", self.hidden_size)
-        _checks.is_function("MinGRU", "activation", self.activation)
+        check_functions(self)
 
     def init(self, key: Key, input_size: InputSize) -> MinGRUParams:
         """Draw the kernels and biases of z and n."""
@@ -100,4 +100,4 @@ class MinGRU(Settings):
 
     def input_size(self, params: MinGRUParams) -> int:
         """D."""
-        return expect_params(self, params, MinGRUParams).W.z.shape[0]
+        return expect_params(self, params, MinGRUParams, lambda p: p.b.z).W.z.shape[0]

@@ -30,7 +30,7 @@ class Wrapper(Settings):
 
     def bind(self, params: Params, batch_shape: tuple[int, ...] = (), key: Key | None = None) -> Params:
         """As the cell within."""
-        return protocol.bind(self.cell, params, batch_shape, key)
+        return protocol.bound(self.cell, params, batch_shape, key)
 
     def carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Carry:
         """As the cell within."""

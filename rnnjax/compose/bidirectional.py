@@ -24,11 +24,11 @@ _MERGES: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 class Directions(NamedTuple):
     """Params or carries of the two directions."""
 
-    forward: Any
-    backward: Any
+    forward: Any  # of the cell that goes forward
+    backward: Any  # of the cell that goes backward
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Bidirectional(Settings):
     """One cell from the first step to the last, one from the last to the first; it looks ahead.
 
@@ -78,10 +78,11 @@ class Bidirectional(Settings):
         return protocol.input_ndim(self.forward)
 
     def input_size(self, params: Params) -> int | None:
-        """As the forward cell."""
+        """As the forward cell; both look at their params."""
         if not isinstance(params, Directions):
             raise TypeError(f"{self}: params are a {type(params).__name__}, expected Directions from {self}.init")
-        return protocol.input_size(self.forward, params.forward)
+        sizes = [protocol.input_size(cell, part) for cell, part in zip(self._cells, params, strict=True)]
+        return sizes[0]
 
     def init(self, key: Key, input_size: InputSize) -> Directions:
         """Draw the params of each direction."""
@@ -93,7 +94,7 @@ class Bidirectional(Settings):
         """Bind each direction."""
         return Directions(
             *(
-                protocol.bind(cell, part, batch_shape, protocol.fold(key, index))
+                protocol.bound(cell, part, batch_shape, protocol.fold(key, index))
                 for index, (cell, part) in enumerate(zip(self._cells, params, strict=True))
             )
         )
@@ -118,8 +119,19 @@ class Bidirectional(Settings):
         cells = self._cells
         carry_ahead, ys_ahead = unroll_bound(cells.forward, params.forward, xs, carry.forward, ahead)
         carry_back, ys_back = unroll_bound(cells.backward, params.backward, xs, carry.backward, back)
-        merge = self.merge if callable(self.merge) else _MERGES[self.merge]
-        return Directions(carry_ahead, carry_back), blank(timeline.mask, merge(ys_ahead, ys_back))
+        return Directions(carry_ahead, carry_back), blank(timeline.mask, self._merged(ys_ahead, ys_back))
+
+    def _merged(self, ahead: Any, back: Any) -> Any:
+        if callable(self.merge):
+            return self.merge(ahead, back)
+        alike = slice(None, -1) if self.merge == "concat" else slice(None)
+        shapes = [getattr(ys, "shape", ()) for ys in (ahead, back)]
+        if not all(shapes) or shapes[0][alike] != shapes[1][alike]:
+            shown = [jax.tree.map(_checks.describe, ys) for ys in (ahead, back)]
+            raise ValueError(
+                f"{self}: outputs {shown[0]} and {shown[1]} cannot be merged by {self.merge!r}; give a function"
+            )
+        return _MERGES[self.merge](ahead, back)
 
 
 def segment_ends(timeline: Timeline) -> jax.Array | None:

@@ -28,7 +28,7 @@ class LearnedCarryParams(NamedTuple):
     carry: Any  # its initial carry, unbatched, complex leaves as Complex; None for integers, booleans and keys
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class LearnedCarry(Wrapper):
     """Learns the carry that sequences start from; resets go back to it, with gradients.
 
@@ -70,7 +70,7 @@ class LearnedCarry(Wrapper):
         self, params: LearnedCarryParams, batch_shape: tuple[int, ...] = (), key: Key | None = None
     ) -> LearnedCarryParams:
         """Bind the cell within."""
-        return params._replace(cell=protocol.bind(self.cell, params.cell, batch_shape, key))
+        return params._replace(cell=protocol.bound(self.cell, params.cell, batch_shape, key))
 
     def carry(self, params: LearnedCarryParams, batch_shape: tuple[int, ...] = ()) -> Carry:
         """The learned carry, for each batch element."""
@@ -96,7 +96,7 @@ class LearnedCarry(Wrapper):
         return unroll_bound(self.cell, params.cell, xs, carry, timeline)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class ExposeCarry(Wrapper):
     """Shows the carry after every step: y becomes ``(y, carry)``.
 

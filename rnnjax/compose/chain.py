@@ -12,7 +12,7 @@ from rnnjax.recurrence.timeline import Timeline
 from rnnjax.recurrence.unroll import output_spec, unroll_bound
 
 
-@dataclasses.dataclass(frozen=True, repr=False, init=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False, init=False)
 class Chain(Settings):
     """Layers one after the other: a deep recurrent network, again a cell.
 
@@ -57,9 +57,10 @@ class Chain(Settings):
         return protocol.input_ndim(self.layers[0])
 
     def input_size(self, params: Params) -> int | None:
-        """As the first layer."""
+        """As the first layer; every layer looks at its params."""
         self._check_count("params", params)
-        return protocol.input_size(self.layers[0], params[0])
+        sizes = [protocol.input_size(layer, part) for layer, part in zip(self.layers, params, strict=True)]
+        return sizes[0]
 
     def init(self, key: Key, input_size: InputSize) -> Params:
         """Draw the params of each layer for what the layer before it gives."""
@@ -74,7 +75,7 @@ class Chain(Settings):
     def bind(self, params: Params, batch_shape: tuple[int, ...] = (), key: Key | None = None) -> Params:
         """Bind each layer."""
         return tuple(
-            protocol.bind(layer, part, batch_shape, protocol.fold(key, index))
+            protocol.bound(layer, part, batch_shape, protocol.fold(key, index))
             for index, (layer, part) in enumerate(zip(self.layers, params, strict=True))
         )
 

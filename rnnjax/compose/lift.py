@@ -10,7 +10,7 @@ from rnnjax._checks import describe
 from rnnjax._types import Carry, InputSize, Key, Params, Settings, input_spec
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Lift(Settings):
     """A feed-forward Flax module as a layer without carry, applied to every step alike.
 
@@ -22,7 +22,7 @@ class Lift(Settings):
     Raises:
       TypeError: an NNX instance, which holds arrays already; or neither of the two.
       ValueError: at ``init``: the module has state other than parameters (such as BatchNorm's statistics), or does
-        not take the input; at ``step``: it draws random numbers and there is no key.
+        not take the input; at ``step``: it does not take input or params, or draws random numbers without a key.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> import flax.linen as nn
@@ -46,6 +46,10 @@ class Lift(Settings):
 
     def __repr__(self) -> str:
         return f"Lift({_name(self.module)})"
+
+    def __hash__(self) -> int:
+        """By name, as a module with a list among its settings, such as Sequential, has no hash of its own."""
+        return hash((type(self), _name(self.module)))
 
     def init(self, key: Key, input_size: InputSize) -> Params:
         """Draw the module's params."""
@@ -72,7 +76,20 @@ class Lift(Settings):
 
     def step(self, params: Params, carry: Carry, x: Any, key: Key | None = None) -> tuple[Carry, Any]:
         """Apply the module."""
-        return carry, _adapter(self.module).apply(self.module, params, x, key)
+        from flax.errors import FlaxError, InvalidRngError
+
+        try:
+            return carry, _adapter(self.module).apply(self.module, params, x, key)
+        except InvalidRngError as error:
+            raise ValueError(
+                f"{self}: the module draws random numbers, but there is no key; give unroll a key, or use rx.Dropout,"
+                " which is off without one"
+            ) from error
+        except (FlaxError, TypeError, ValueError) as error:
+            given = jax.tree.map(describe, x), jax.tree.map(describe, params)
+            raise ValueError(
+                f"{self}: the module does not take x {given[0]} with params {given[1]}: {error}"
+            ) from error
 
 
 def _zeros(spec: jax.ShapeDtypeStruct) -> jax.Array:
@@ -83,10 +100,14 @@ def _name(module: Any) -> str:
     """A module as the call that makes it, sizes only: ``Dense(features=2)``."""
     if not dataclasses.is_dataclass(module):
         return getattr(module, "__name__", None) or type(module).__name__
-    sizes = [
-        f"{f.name}={getattr(module, f.name)}" for f in dataclasses.fields(module) if f.default is dataclasses.MISSING
-    ]
-    return f"{type(module).__name__}({', '.join(sizes)})"
+    fields = [field for field in dataclasses.fields(module) if field.default is dataclasses.MISSING]
+    return f"{type(module).__name__}({', '.join(f'{f.name}={_show(getattr(module, f.name))}' for f in fields)})"
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_show, value))}]"
+    return _name(value) if callable(value) else repr(value)
 
 
 class _Linen:
@@ -106,15 +127,7 @@ class _Linen:
 
     @staticmethod
     def apply(module, params, x, key):
-        from flax.errors import InvalidRngError
-
-        try:
-            return module.apply({"params": params}, x, rngs=None if key is None else {"dropout": key})
-        except InvalidRngError as error:
-            raise ValueError(
-                f"Lift: {_name(module)} draws random numbers, but there is no key; give unroll a key, or use"
-                " rx.Dropout, which is off without one"
-            ) from error
+        return module.apply({"params": params}, x, rngs=None if key is None else {"dropout": key})
 
 
 class _NNX:
@@ -124,16 +137,16 @@ class _NNX:
     def is_embedding(make) -> bool:
         from flax import nnx
 
-        return isinstance(nnx.eval_shape(lambda: make(nnx.Rngs(0))), nnx.Embed)
+        return isinstance(nnx.eval_shape(lambda: _made(make)), nnx.Embed)
 
     @staticmethod
     def init(make, key, x):
         from flax import nnx
 
-        module = make(nnx.Rngs(key))
-        graph, params, rest = nnx.split(module, nnx.Param, ...)
-        jax.eval_shape(lambda: nnx.merge(graph, params, rest)(x))
+        graph, params, rest = nnx.split(_made(make, key), nnx.Param, ...)
         state = sorted({type(variable).__name__ for _, variable in nnx.to_flat_state(rest)})
+        if not state:
+            jax.eval_shape(lambda: nnx.merge(graph, params)(x))
         return nnx.to_pure_dict(params), state
 
     @staticmethod
@@ -141,9 +154,25 @@ class _NNX:
         del key
         from flax import nnx
 
-        graph, state = nnx.split(nnx.eval_shape(lambda: make(nnx.Rngs(0))))
+        graph, state = nnx.split(nnx.eval_shape(lambda: _made(make)))
+        own = jax.tree.map(jnp.shape, nnx.to_pure_dict(state))
+        if jax.tree.map(jnp.shape, params) != own:
+            raise ValueError(f"its own have the shapes {own}")
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(graph, state)(x)
+
+
+def _made(make: Any, key: Any = 0) -> Any:
+    """The module of a function ``rngs -> nnx.Module``."""
+    from flax import nnx
+
+    try:
+        module = make(nnx.Rngs(key))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"Lift: {_name(make)}(rngs) fails, expected it to make an nnx.Module: {error}") from error
+    if not isinstance(module, nnx.Module):
+        raise TypeError(f"Lift: {_name(make)}(rngs) gives a {type(module).__name__}, expected an nnx.Module")
+    return module
 
 
 def _adapter(module: Any) -> type[_Linen] | type[_NNX]:

@@ -63,7 +63,7 @@ class _Pointwise(Settings):
         return ()
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Dropout(_Pointwise):
     """Dropout between layers, a new mask at every step; off without a key.
 
@@ -91,7 +91,7 @@ class Dropout(_Pointwise):
         return carry, drop(x, self.rate, key)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class TiedDropout(_Pointwise):
     """Dropout with one mask for all time steps: before a layer on its inputs, after it on its outputs.
 
@@ -129,7 +129,7 @@ class TiedDropout(_Pointwise):
         return carry, drop(x, self.rate, Bound.expect(self, params).extra)
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class GaussianNoise(_Pointwise):
     """Adds normal noise to activations, new at every step; off without a key.
 
@@ -165,7 +165,7 @@ class GaussianNoise(_Pointwise):
         return carry, structure.unflatten(leaf + xi for leaf, xi in zip(leaves, noise, strict=True))
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Zoneout(Wrapper):
     """Zoneout: each unit of the carry keeps its old value with probability ``rate``.
 
@@ -203,12 +203,11 @@ class Zoneout(Wrapper):
         after, y = protocol.step(self.cell, params, carry, x, protocol.fold(key, 0))
         old, structure = jax.tree.flatten(carry)
         new = structure.flatten_up_to(after)
-        rates = jax.tree.leaves(jax.tree.broadcast(self.rate, carry))
-        kept = {}
-        for index, (before, now, rate) in enumerate(zip(old, new, rates, strict=True)):
-            kept[id(now)] = _keep(before, now, rate, protocol.fold(protocol.fold(key, 1), index))
-        carry = structure.unflatten(kept[id(now)] for now in new)
-        return carry, jax.tree.map(lambda leaf: kept.get(id(leaf), leaf), y)
+        rates = _checks.broadcast("Zoneout", "rate", self.rate, carry, f"the carry of {self.cell}")
+        keys = (protocol.fold(protocol.fold(key, 1), index) for index in range(len(old)))
+        kept = list(map(_keep, old, new, rates, keys))
+        shown = {id(now): kept_now for now, kept_now in zip(new, kept, strict=True)}
+        return structure.unflatten(kept), jax.tree.map(lambda leaf: shown.get(id(leaf), leaf), y)
 
 
 def _keep(before: jax.Array, now: jax.Array, rate: Any, key: Key | None) -> jax.Array:

@@ -13,7 +13,7 @@ from rnnjax.recurrence.timeline import Timeline
 from rnnjax.recurrence.unroll import unroll_bound
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Reparametrize(Wrapper):
     """A cell that runs with ``fn(params)``, computed once per unroll, before the first step.
 
@@ -57,7 +57,7 @@ class Reparametrize(Wrapper):
 
     def __post_init__(self):
         super().__post_init__()
-        _checks.is_function("Reparametrize", "fn", self.fn)
+        _checks.are_functions("Reparametrize", fn=self.fn)
 
     def input_size(self, params: Params) -> int | None:
         """As the cell within, with its params."""
@@ -68,7 +68,7 @@ class Reparametrize(Wrapper):
         if isinstance(params, Bound):
             return params
         draw = {"key": protocol.fold(key, DRAW_AT_BIND)} if protocol.takes_key(self.fn) else {}
-        return Bound(protocol.bind(self.cell, self.fn(params, **draw), batch_shape, protocol.fold(key, BIND_WITHIN)))
+        return Bound(protocol.bound(self.cell, self.fn(params, **draw), batch_shape, protocol.fold(key, BIND_WITHIN)))
 
     def carry(self, params: Params, batch_shape: tuple[int, ...] = ()) -> Carry:
         """The initial carry of the cell within, with its params."""

@@ -14,7 +14,7 @@ from rnnjax.recurrence.timeline import Timeline
 from rnnjax.recurrence.unroll import unroll_bound
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Residual(Wrapper):
     """A shortcut around a layer: ``y = x + layer(x)``.
 

@@ -11,7 +11,7 @@ from rnnjax import _checks
 from rnnjax._types import Carry, InputSize, Key, Params, Settings
 
 
-@dataclasses.dataclass(frozen=True, repr=False)
+@dataclasses.dataclass(frozen=True, repr=False, eq=False)
 class Cell(Settings):
     """A cell of your own, from three pure functions; complete as it stands.
 
@@ -45,8 +45,9 @@ class Cell(Settings):
     input_ndim: Any = 1
 
     def __post_init__(self):
-        for name in ("init", "carry", "step"):
-            _checks.is_function("Cell", name, getattr(self, name))
+        _checks.are_functions("Cell", init=self.init, carry=self.carry, step=self.step)
+        if self.bind is not None:
+            _checks.are_functions("Cell", bind=self.bind)
 
 
 class Bound(NamedTuple):
@@ -100,17 +101,24 @@ def bind(cell: Any, params: Params, batch_shape: tuple[int, ...] = (), key: Key 
     >>> float(abs(y).max())
     0.0
     """
+    _checks.is_cell("bind", "cell", cell)
+    input_size(cell, params)  # a cell that knows its own params refuses others
+    return bound(cell, params, batch_shape, key)
+
+
+def bound(cell: Any, params: Params, batch_shape: tuple[int, ...], key: Key | None) -> Params:
+    """``bind`` of params that were looked at."""
     binding = getattr(cell, "bind", None)
     return params if binding is None else binding(params, batch_shape, key)
 
 
 def step(cell: Any, params: Params, carry: Carry, x: Any, key: Key | None = None) -> tuple[Carry, Any]:
     """One step, the key given to those that take one."""
-    return (
-        cell.step(params, carry, x, key=key)
-        if key is not None and takes_key(cell.step)
-        else cell.step(params, carry, x)
-    )
+    key_if_taken = {"key": key} if key is not None and takes_key(cell.step) else {}
+    result = cell.step(params, carry, x, **key_if_taken)
+    if not isinstance(result, tuple | list) or len(result) != 2:
+        raise TypeError(f"{cell}: step gave {jax.tree.map(_checks.describe, result)}, expected the pair (carry, y)")
+    return result[0], result[1]
 
 
 def takes_key(fn: Callable) -> bool:

@@ -31,6 +31,7 @@ def length_mask(lengths: Any, num_steps: int) -> jax.Array:
     Array([[1, 1, 1],
            [1, 0, 0]], dtype=int32)
     """
+    num_steps = _checks.num_steps("length_mask", "num_steps", num_steps)
     if _checks.is_concrete(lengths):
         lengths = np.asarray(lengths)
     if not jnp.issubdtype(lengths.dtype, jnp.integer):
@@ -60,7 +61,7 @@ def last(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.last(ys, rx.length_mask(jnp.array([3, 1]), 3))
     Array([3., 5.], dtype=float32)
     """
-    _check_mask("last", ys, mask)
+    _check("last", ys, mask)
     if mask is None:
         return jax.tree.map(lambda leaf: leaf[-1] if leaf.shape[0] else jnp.zeros(leaf.shape[1:], leaf.dtype), ys)
     later = lax.cumsum(jnp.asarray(mask, jnp.int32), reverse=True) - mask
@@ -84,7 +85,7 @@ def mean_over_time(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.mean_over_time(jnp.array([1., 2., 6.]), jnp.array([True, True, False]))
     Array(1.5, dtype=float32)
     """
-    _check_mask("mean_over_time", ys, mask)
+    _check("mean_over_time", ys, mask)
 
     def mean(leaf):
         count = leaf.shape[0] if mask is None else mask.sum(0).reshape(mask.shape[1:] + (1,) * (leaf.ndim - mask.ndim))
@@ -110,18 +111,32 @@ def max_over_time(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.max_over_time(jnp.array([-1., -2., 6.]), jnp.array([True, True, False]))
     Array(-1., dtype=float32)
     """
-    _check_mask("max_over_time", ys, mask)
+    _check("max_over_time", ys, mask)
 
     def maximum(leaf):
         flags = jnp.ones(leaf.shape[:1], bool) if mask is None else jnp.asarray(mask)
-        lowest = -jnp.inf if jnp.issubdtype(leaf.dtype, jnp.floating) else jnp.iinfo(leaf.dtype).min
+        lowest = _lowest(leaf)
         highest = select(flags, leaf, jnp.full_like(leaf, lowest)).max(0, initial=lowest)
         return blank(flags.any(0), highest)
 
     return jax.tree.map(maximum, ys)
 
 
-def _check_mask(owner: str, ys: Any, mask: Any) -> None:
+def _lowest(leaf: Any) -> Any:
+    if jnp.issubdtype(leaf.dtype, jnp.floating):
+        return -jnp.inf
+    if jnp.issubdtype(leaf.dtype, jnp.integer):
+        return jnp.iinfo(leaf.dtype).min
+    if leaf.dtype == bool:
+        return False
+    raise TypeError(f"max_over_time: ys is {_checks.describe(leaf)}, expected real numbers")
+
+
+def _check(owner: str, ys: Any, mask: Any) -> None:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(ys):
+        if not np.ndim(leaf):
+            where = f"ys{jax.tree_util.keystr(path)}"
+            raise ValueError(f"{owner}: {where} is {_checks.describe(leaf)}, expected an array [T, *batch, ...]")
     if mask is None:
         return
     if not hasattr(mask, "dtype") or mask.dtype != bool:

@@ -6,9 +6,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax import _checks
 from rnnjax._checks import describe
 from rnnjax.recurrence.protocol import input_ndim, input_size
 from rnnjax.recurrence.timeline import Timeline
+
+
+def check_arrays(params: Any, xs: Any, carry: Any, mask: Any, resets: Any, key: Any) -> None:
+    """Refuse what JAX could not trace, or would trace as something else than meant."""
+    _checks.are_arrays("unroll", "params", params, "an array")
+    _checks.are_arrays("unroll", "xs", xs, "an array [T, *batch, ...]", numbers=False)
+    _checks.are_arrays("unroll", "carry", carry, "an array")
+    for name, flags in (("mask", mask), ("resets", resets)):
+        if flags is not None and not hasattr(flags, "dtype"):
+            raise TypeError(f"unroll: {name} is of type {type(flags).__name__}, expected an array, bool [T, *batch]")
+    if key is not None:
+        _checks.is_key("unroll", key)
 
 
 def check(cell: Any, params: Any, xs: Any, carry: Any, mask: Any, resets: Any, length: int | None):
@@ -23,7 +36,7 @@ def check(cell: Any, params: Any, xs: Any, carry: Any, mask: Any, resets: Any, l
     for name, flags in (("mask", mask), ("resets", resets)):
         if flags is None:
             continue
-        if not hasattr(flags, "dtype") or flags.dtype != bool:
+        if flags.dtype != bool:
             raise TypeError(f"unroll: {name} is {describe(flags)}, expected bool [T, *batch] = {_axes(leading)}")
         if flags.shape != leading:
             raise ValueError(f"unroll: {name} has shape {flags.shape}, expected [T, *batch] = {_axes(leading)}")
@@ -38,7 +51,7 @@ def check_features(cell: Any, xs: Any, num_features: int | None, timeline: Timel
     if len(leaves) != 1:
         raise ValueError(f"unroll: xs is a pytree of {len(leaves)} arrays, but {cell} expects one array of features")
     (leaf,) = leaves
-    if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+    if not jnp.issubdtype(leaf.dtype, jnp.floating):
         raise TypeError(
             f"unroll: xs is {describe(leaf)}, but {cell} expects floating-point features;"
             " cast them, or embed tokens with rx.Lift(nn.Embed(...))"
@@ -69,12 +82,10 @@ def _check_params(cell: Any, params: Any) -> None:
 
 def _leading_axes(cell, params, xs) -> tuple:
     """[T, *batch], which all leaves of xs must share."""
-    ndims = jax.tree.broadcast(input_ndim(cell), xs)
+    ndims = _checks.broadcast("unroll", f"input_ndim of {cell}", input_ndim(cell), xs, "xs")
     leading = None
-    for (path, leaf), ndim in zip(jax.tree_util.tree_leaves_with_path(xs), jax.tree.leaves(ndims), strict=True):
+    for (path, leaf), ndim in zip(jax.tree_util.tree_leaves_with_path(xs), ndims, strict=True):
         where = f"xs{jax.tree_util.keystr(path)}"
-        if not hasattr(leaf, "dtype"):
-            raise TypeError(f"unroll: {where} is {leaf!r}, expected an array [T, *batch, ...]")
         if leaf.ndim < 1 + ndim:
             size = input_size(cell, params)
             axes = f", {size}" if size is not None else f" and {ndim} more" if ndim else ""
@@ -89,14 +100,12 @@ def _leading_axes(cell, params, xs) -> tuple:
 
 def _leading_axes_without_input(cell, params, carry, mask, resets, length) -> tuple:
     for flags in (mask, resets):
-        if hasattr(flags, "shape") and flags.shape:
+        if flags is not None and flags.shape:
             if length is not None and length != flags.shape[0]:
                 raise ValueError(f"unroll: length is {length}, but mask or resets have {flags.shape[0]} time steps")
             return flags.shape
     if length is None:
         raise ValueError("unroll: xs is None, so length must say how many time steps to take")
-    if isinstance(length, int) and length < 0:
-        raise ValueError(f"unroll: length is {length}, expected at least 0")
     given, own = jax.tree.leaves(carry), jax.tree.leaves(jax.eval_shape(lambda p: cell.carry(p, ()), params))
     if not given or not own:
         return (length,)

@@ -22,7 +22,7 @@ class _Hole:
 class _Node:
     """A pytree among the settings, a dict too, in a form that can be hashed."""
 
-    structure: jax.tree_util.PyTreeDef
+    structure: Any  # jax.tree_util.PyTreeDef
     children: tuple[Any, ...]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from rnnjax import _checks
 from rnnjax._types import Array, Carry, CellLike, Key, Params
 from rnnjax.recurrence import sequence
-from rnnjax.recurrence.protocol import bind, fold, input_size
+from rnnjax.recurrence.protocol import bound, fold, input_size
 from rnnjax.recurrence.scan import at_all_times, scan
 from rnnjax.recurrence.settings import insert_arrays, take_arrays
 from rnnjax.recurrence.timeline import Timeline, blank
@@ -81,11 +81,12 @@ def unroll(
     _checks.one_of("unroll", "memory", memory, ("auto",))
     if block is not None:
         raise ValueError(f"unroll: block is {block!r}, but method='scan' has no blocks of time; expected None")
-    plan = _Plan(bool(reverse), method, length)
+    sequence.check_arrays(params, xs, carry, mask, resets, key)
+    plan = _Plan(bool(reverse), method, None if length is None else _checks.num_steps("unroll", "length", length))
     skeleton, arrays = take_arrays(cell)
     try:
         hash(skeleton)
-    except TypeError:  # a setting that cannot be a key of the cache, such as a dict
+    except TypeError:  # a setting that cannot be a key of the cache, such as an object that changes
         return _unroll(cell, plan, params, xs, carry, mask, resets, key)
     return _compiled(skeleton, plan, arrays, params, xs, carry, mask, resets, key)
 
@@ -104,8 +105,8 @@ def _compiled(skeleton, plan, arrays, *args):
 
 def _unroll(cell, plan, params, xs, carry, mask, resets, key):
     num_steps, batch_shape = sequence.check(cell, params, xs, carry, mask, resets, plan.length)
-    bound = bind(cell, params, batch_shape, key)
-    start = cell.carry(bound, batch_shape)
+    params = bound(cell, params, batch_shape, key)
+    start = jax.tree.map(jnp.asarray, cell.carry(params, batch_shape))
     if carry is None:
         carry = start
     else:
@@ -121,7 +122,7 @@ def _unroll(cell, plan, params, xs, carry, mask, resets, key):
     timeline = Timeline(
         num_steps, batch_shape, mask, resets, start, _step_keys(key, num_steps, plan.reverse), plan.reverse, plan.method
     )
-    return unroll_bound(cell, bound, xs, carry, timeline)
+    return unroll_bound(cell, params, xs, carry, timeline)
 
 
 def _step_keys(key, num_steps, reverse):
@@ -137,7 +138,7 @@ def unroll_bound(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Tim
         return cell.unroll(params, xs, carry, timeline)
     sequence.check_features(cell, xs, input_size(cell, params), timeline)
     if not jax.tree.leaves(carry) and jax.tree.leaves(xs):
-        return carry, at_all_times(cell, params, xs, timeline)
+        return carry, at_all_times(cell, params, xs, carry, timeline)
     return scan(cell, params, xs, carry, timeline)
 
 

@@ -42,7 +42,7 @@ def rebuild(description: Any) -> Any:
     """The setting that ``describe`` described; no part of it may be given."""
     match description:
         case {"array": entries, "dtype": dtype}:
-            return jnp.asarray(entries, dtype)
+            return np.asarray(entries, jnp.dtype(dtype))
         case {"namedtuple": name, "entries": entries}:
             return _public(name)(*map(rebuild, entries))
         case {"tuple": entries}:

@@ -78,7 +78,12 @@ def load(path: str | Path, cell: CellLike | None = None) -> tuple[Any, Params]:
         difference is named); float64 params while JAX runs in 32 bits.
       FileNotFoundError: there is no file.
 
-    See ``save`` for an example.
+    >>> import jax, rnnjax as rx, tempfile
+    >>> cell, path = rx.GRU(2), tempfile.mkdtemp() + "/model.safetensors"
+    >>> rx.save(path, cell, cell.init(jax.random.key(0), 3))
+    >>> loaded, params = rx.load(path)
+    >>> loaded == cell
+    True
     """
     header, arrays = _read(path)
     description = json.loads(header["cell"])
@@ -126,6 +131,8 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 
 def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"load: {path} is a folder, expected a file")
     if not Path(path).is_file():
         raise FileNotFoundError(f"load: there is no file {path}")
     safetensors = _safetensors()
@@ -141,6 +148,10 @@ def _read(path: str | Path) -> tuple[dict[str, str], dict[str, np.ndarray]]:
 
 def _write_atomically(path: Path, data: bytes) -> None:
     """Write beside, flush to the disk, then rename: the old file stays until the new one is whole."""
+    if path.is_dir():
+        raise IsADirectoryError(f"save: {path} is a folder, expected a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: there is no folder {path.parent}")
     handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rnnjax import _checks
 from rnnjax.recurrence.protocol import Bound
 
 
@@ -36,6 +37,8 @@ def outline(tree: Any, name: str = "") -> tuple[Any, dict[str, jax.Array]]:
                 f"save: params.{path} is a {type(node).__name__}; a file holds arrays in tuples, lists, dicts and"
                 " NamedTuples"
             )
+        if not _checks.is_concrete(node):
+            raise TypeError(f"save: params.{path} is traced; call save outside jit")
         leaf = path or "params"
         if leaf in tensors:
             raise ValueError(f"save: two leaves of params have the path {leaf}")

@@ -13,7 +13,7 @@ from rnnjax._types import Carry, Key, Params
 class TrainState(NamedTuple):
     """All that a training step changes."""
 
-    params: Params
+    params: Params  # of the model
     opt_state: Any  # of the optax optimiser
     carry: Carry  # the state carried across chunks of a stream; () where nothing is
     num_steps: jax.Array  # int [] steps taken

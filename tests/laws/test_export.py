@@ -1,0 +1,34 @@
+"""Law 8: the number of steps and the size of the batch may be symbolic, under jax.export."""
+
+import jax
+import jax.export
+import pytest
+
+import rnnjax as rx
+from tests.laws.compare import assert_close
+from tests.laws.events import random_events
+from tests.registry import CELLS, B, T, random_carry, random_inputs, random_params
+
+
+@pytest.mark.parametrize("entry", CELLS, ids=repr)
+def test_an_exported_unroll_runs_at_any_length_and_batch_size(entry, jit, unrolled):
+    params = random_params(entry)
+
+    def run(params, carry, xs, mask, resets, key):
+        return rx.unroll(entry.cell, params, xs, carry, mask=mask, resets=resets, key=key if entry.draws else None)
+
+    def inputs(num_steps, batch_size):
+        batch = (batch_size,)
+        xs = random_inputs(entry, num_steps, batch)
+        return random_carry(entry, params, batch), xs, *random_events(0, num_steps, batch), jax.random.key(4)
+
+    def symbolic(tree, *axes):
+        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((*axes, *leaf.shape[len(axes) :]), leaf.dtype), tree)
+
+    t, b = jax.export.symbolic_shape("t, b")
+    carry, *sequences, key = inputs(T, B)
+    exported = jax.export.export(jax.jit(run))(params, symbolic(carry, b), *symbolic(sequences, t, b), key)
+    call = jit(exported.call)
+    *most, key = inputs(T, B)
+    assert_close(call(params, *most, key), unrolled(entry)(params, *most, key if entry.draws else None)[0])
+    assert_close(call(params, *inputs(2, 1)), jit(run)(params, *inputs(2, 1)))
