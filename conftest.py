@@ -1,6 +1,14 @@
-"""Doctests run as a reader runs them: in 32 bits, whatever the tests beside them have set."""
+"""Before JAX starts: tests run on the CPU, draw to files, and compile fast rather than well.
 
+Doctests run as a reader runs them: in 32 bits, whatever the tests beside them have set.
+"""
+
+import os
 from collections.abc import Iterator
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest

@@ -1,10 +1,5 @@
 """Float64 for all tests, so that tolerances can be tight; two host devices; `--all` for the full product."""
 
-import os
-
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-os.environ.setdefault("MPLBACKEND", "agg")
-
 import jax
 import pytest
 
