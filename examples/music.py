@@ -50,7 +50,7 @@ def read(path: Path) -> list[list[np.ndarray]]:
         parts = [
             [np.asarray(roll, np.float32) for roll in file[f"{name}data"][0]] for name in ("train", "valid", "test")
         ]
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
+    except (OSError, KeyError, ValueError, TypeError, IndexError, scipy.io.matlab.MatReadError) as error:
         raise SystemExit(
             f"{path} is not JSB_Chorales.mat: expected traindata, validdata and testdata ({error})"
         ) from error

@@ -84,6 +84,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _hashable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return frozenset(value)
     return (value.shape, str(value.dtype)) if _is_array(value) else value
 
 

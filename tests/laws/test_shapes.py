@@ -1,6 +1,8 @@
 """Law 8: any number of time steps, none too, and any number of batch axes, none too."""
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import pytest
 
 import rnnjax as rx
@@ -8,7 +10,7 @@ from tests.conftest import full
 from tests.laws.compare import assert_close
 from tests.laws.definition import loop
 from tests.laws.events import random_events
-from tests.registry import CELLS, B, T, random_carry, random_inputs, random_params
+from tests.registry import CELLS, B, D, Entry, H, T, random_carry, random_inputs, random_params
 
 GRID = (4, B)  # two batch axes
 
@@ -53,3 +55,44 @@ def test_any_number_of_steps_and_batch_axes(entry, num_steps, jit):
     assert_close(got["one step"], got["one step by loop"])
     none = jax.tree.map(lambda leaf: leaf[:0], got["one step"][1])
     assert_close(got["no step"], (inputs[0], none), rtol=0)
+
+
+def test_a_cell_without_input_takes_its_length_and_its_batch_from_what_is_given():
+    def step(W, h, x):
+        assert x is None
+        h = jnp.tanh(h @ W)
+        return h, h
+
+    W = jnp.linspace(-1.0, 1.0, H * H).reshape(H, H)
+    cell = rx.Cell(lambda key, input_size: W, lambda W, batch_shape: jnp.ones((*batch_shape, H)), step)
+    carry = jnp.linspace(0.0, 1.0, B * H).reshape(B, H)
+    mask, resets = random_events()
+    true, false = jnp.ones((T, B), bool), jnp.zeros((T, B), bool)
+
+    assert_close(rx.unroll(cell, W, None, carry, length=T), loop(cell, W, carry, None, true, false))
+    assert_close(rx.unroll(cell, W, None, carry, mask=mask), loop(cell, W, carry, None, mask, false))
+    for length in (None, T):
+        by_resets = rx.unroll(cell, W, None, carry, mask=mask, resets=resets, length=length)
+        assert_close(by_resets, loop(cell, W, carry, None, mask, resets))
+    assert rx.unroll(cell, W, None, length=T)[1].shape == (T, H)
+    assert rx.unroll(cell, W, None, carry, length=0)[1].shape == (0, B, H)
+
+
+@pytest.mark.parametrize("batch_shape", [(), (B,), GRID], ids=str)
+def test_inputs_may_have_any_number_of_axes(batch_shape, jit):
+    """Images [height, width, channels], through a convolution and a cell of one's own."""
+    image = jax.ShapeDtypeStruct((11, 13, D), jnp.float32)
+    pooling = rx.Cell(
+        init=lambda key, spec: jnp.ones((spec.shape[-1], H)),
+        carry=lambda W, batch_shape: jnp.zeros((*batch_shape, H)),
+        step=lambda W, h, x: ((h + x.mean((-3, -2)) @ W) / 2,) * 2,
+        input_ndim=3,
+    )
+    cell = rx.Chain(rx.Lift(nn.Conv(D, (3, 3)), input_ndim=3), pooling)
+    entry = Entry("images", cell, image)
+    params = random_params(entry)
+    carry, xs = random_carry(entry, params, batch_shape), random_inputs(entry, T, batch_shape)
+    mask, resets = random_events(0, T, batch_shape)
+    unrolled = jit(lambda params, carry, xs: rx.unroll(cell, params, xs, carry, mask=mask, resets=resets))
+    looped = jit(lambda params, carry, xs: loop(cell, params, carry, xs, mask, resets))
+    assert_close(unrolled(params, carry, xs), looped(params, carry, xs))

@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 import jax
+import jax.flatten_util
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,8 +17,9 @@ from tests.laws.compare import (
     unroll_with_gradients,
     weigh,
 )
+from tests.laws.definition import loop
 from tests.laws.events import random_events
-from tests.registry import CELLS, random_carry, random_inputs, random_params
+from tests.registry import CELLS, Entry, H, random_carry, random_inputs, random_params
 
 
 def stack(trees):
@@ -67,3 +69,23 @@ def test_forward_mode_and_second_derivatives(entry, order, jit):
     actual, expected = derivatives(0.0)
     assert_close(actual, expected, rtol=1e-9)
     assert np.all(expected)
+
+
+def test_the_hessian_by_all_params(jit):
+    """Of a cell's loss as users take it, outside jit: equals that of the loop."""
+    cell = rx.Chain(rx.GRU(H), rx.Dropout(0.5), rx.Elman(1))
+    entry = Entry("small", cell)
+    params = random_params(entry)
+    carry, xs, key = random_carry(entry, params), random_inputs(entry, 3), jax.random.key(7)
+    mask, resets = random_events(0, 3)
+    flat, unflatten = jax.flatten_util.ravel_pytree(params)
+
+    def by_unroll(flat):
+        return weigh(rx.unroll(cell, unflatten(flat), xs, carry, mask=mask, resets=resets, key=key))
+
+    def by_loop(flat):
+        return weigh(loop(cell, unflatten(flat), carry, xs, mask, resets, key))
+
+    hessian = jax.hessian(by_unroll)(flat)
+    assert_close(hessian, jit(jax.hessian(by_loop))(flat), rtol=1e-9)
+    assert_close(hessian, hessian.T, rtol=1e-9)
