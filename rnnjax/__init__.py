@@ -12,9 +12,11 @@ from rnnjax.compose.bidirectional import Bidirectional, Directions
 from rnnjax.compose.carry import ExposeCarry, LearnedCarry, LearnedCarryParams
 from rnnjax.compose.chain import Chain
 from rnnjax.compose.lift import Lift
+from rnnjax.compose.recurrent_dropout import RecurrentDropout
 from rnnjax.compose.regularize import Dropout, GaussianNoise, TiedDropout, Zoneout, drop
 from rnnjax.compose.reparametrize import Reparametrize
 from rnnjax.compose.residual import Residual
+from rnnjax.recurrence.explain import Explanation, LayerExplanation, explain
 from rnnjax.recurrence.protocol import Cell, bind
 from rnnjax.recurrence.reduce import last, length_mask, max_over_time, mean_over_time
 from rnnjax.recurrence.unroll import unroll
@@ -31,6 +33,7 @@ __all__ = [
     "Dropout",
     "Elman",
     "ElmanParams",
+    "Explanation",
     "ExposeCarry",
     "GRUGates",
     "GRUParams",
@@ -39,6 +42,7 @@ __all__ = [
     "LSTMCarry",
     "LSTMGates",
     "LSTMParams",
+    "LayerExplanation",
     "Leaky",
     "LearnedCarry",
     "LearnedCarryParams",
@@ -46,6 +50,7 @@ __all__ = [
     "MinGRU",
     "MinGRUGates",
     "MinGRUParams",
+    "RecurrentDropout",
     "Reparametrize",
     "Residual",
     "TiedDropout",
@@ -53,6 +58,7 @@ __all__ = [
     "bind",
     "data",
     "drop",
+    "explain",
     "initializers",
     "last",
     "length_mask",

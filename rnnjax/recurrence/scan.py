@@ -1,20 +1,32 @@
-"""``method="scan"``: the definition that every other method has to equal."""
+"""A cell over time as the arguments of ``lax.scan``: the definition that every method has to equal."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 from jax import lax
 
 from rnnjax import _checks
 from rnnjax._types import Carry, Params
+from rnnjax.recurrence.devices import vary, varying_axes
 from rnnjax.recurrence.protocol import step
 from rnnjax.recurrence.sequence import check_batched
 from rnnjax.recurrence.settings import take_arrays
 from rnnjax.recurrence.timeline import Timeline, blank, select
 
 
-def scan(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -> tuple[Carry, Any]:
-    """Step through time with ``lax.scan``, with masks, resets and keys."""
+class Recurrence(NamedTuple):
+    """What ``lax.scan`` takes: masks, resets and keys are a part of ``body`` and of ``inputs``."""
+
+    body: Callable[[Any, Any], tuple[Any, Any]]  # (carry, inputs at t) -> (carry, y)
+    carry: Carry
+    inputs: Any  # leaves [T, ...]
+    num_steps: Any  # T; an int, or symbolic under jax.export
+    reverse: bool
+
+
+def recurrence(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -> Recurrence:
+    """What a cell does over a timeline. Params are bound, the timeline is checked."""
 
     def body(carry, inputs):
         x, valid, reset, key = inputs
@@ -30,30 +42,20 @@ def scan(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -
         if valid is not None:
             check_batched("mask", f"the output of {cell}", y, timeline.batch_shape)
             after = select(valid, after, carry)
-        return _vary(after, axes), blank(valid, y)
+        return vary(after, axes), blank(valid, y)
 
     inputs = (xs, timeline.mask, timeline.resets, timeline.keys)
-    axes = _varying_axes((take_arrays(cell)[1], params, inputs, carry, timeline.start))
-    length = None if jax.tree.leaves(inputs) else timeline.num_steps  # which lax.scan takes from inputs if symbolic
-    return lax.scan(body, _vary(carry, axes), inputs, length=length, reverse=timeline.reverse)
+    axes = varying_axes((take_arrays(cell)[1], params, inputs, carry, timeline.start))
+    return Recurrence(body, vary(carry, axes), inputs, timeline.num_steps, timeline.reverse)
+
+
+def scan(r: Recurrence) -> tuple[Carry, Any]:
+    """``method="scan"``: one step after the other."""
+    length = None if jax.tree.leaves(r.inputs) else r.num_steps  # which lax.scan takes from inputs if symbolic
+    return lax.scan(r.body, r.carry, r.inputs, length=length, reverse=r.reverse)
 
 
 def at_all_times(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -> Any:
     """The outputs of a cell whose carry is empty: its steps are independent, so all are taken at once."""
     ys = jax.vmap(lambda x, key: step(cell, params, carry, x, key)[1])(xs, timeline.keys)
     return blank(timeline.mask, ys)
-
-
-def _varying_axes(tree: Any) -> frozenset[str]:
-    """Inside ``shard_map``: the mesh axes along which any part of what a step sees differs."""
-    return frozenset().union(*(jax.typeof(leaf).manual_axis_type.varying for leaf in jax.tree.leaves(tree)))
-
-
-def _vary(carry: Carry, axes: frozenset[str]) -> Carry:
-    """Let the carry differ along ``axes``: lax.scan asks that its type, which says so, stays the same."""
-
-    def one(leaf):
-        more = axes - jax.typeof(leaf).manual_axis_type.varying
-        return lax.pcast(leaf, tuple(more), to="varying") if more else leaf
-
-    return jax.tree.map(one, carry)

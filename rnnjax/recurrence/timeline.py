@@ -1,6 +1,7 @@
 """What happens when: all that an unroll knows beside params, carry and inputs."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,8 @@ class Timeline:
     start: Carry = None  # the initial carry
     keys: jax.Array | None = None  # [T] keys, in the order of processing reversed again if `reverse`
     reverse: bool = False
-    method: str = "auto"
+    plan: Any = None  # rnnjax.recurrence.choose.Plan: how to run what is unrolled
+    record: Callable | None = None  # told of each recurrent layer and how it runs
 
     def part(self, index: int) -> "Timeline":
         """The timeline of the ``index``-th of several parts, whose carries are a tuple in that order."""

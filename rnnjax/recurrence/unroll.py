@@ -1,5 +1,6 @@
 """``rx.unroll``: a cell over a whole sequence."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -9,12 +10,12 @@ import jax.numpy as jnp
 from rnnjax import _checks
 from rnnjax._types import Array, Carry, CellLike, Key, Params
 from rnnjax.recurrence import sequence
+from rnnjax.recurrence.choose import METHODS, Choice, Plan, run
+from rnnjax.recurrence.fused import MEMORY
 from rnnjax.recurrence.protocol import bound, fold, input_size
-from rnnjax.recurrence.scan import at_all_times, scan
+from rnnjax.recurrence.scan import at_all_times, recurrence
 from rnnjax.recurrence.settings import insert_arrays, take_arrays
 from rnnjax.recurrence.timeline import Timeline, blank
-
-METHODS = ("auto", "scan")
 
 
 def unroll(
@@ -54,10 +55,16 @@ def unroll(
       reverse: go from the last step to the first: equals flip, unroll, flip of xs, mask, resets and ys.
       key: for random cells. Step t draws from ``fold_in(key, t)`` (t counts in the order of processing), a
         chain's layer i from ``fold_in(.., i)`` of that. None evaluates: nothing is drawn.
-      method: ``"scan"`` steps with ``lax.scan``; ``"auto"`` chooses the fastest that applies (so far: scan).
-        Layers without a carry are applied to all times at once by either.
-      memory: ``"auto"``; the choice of what is kept for the backward pass belongs to methods still to come.
-      block: None; steps per block of time, likewise.
+      method: how, with the same numbers. ``"scan"``: one ``lax.scan``. ``"fused"``: the step is taken apart, and
+        what does not need the step before it is done for many steps at once, weight gradients too; a step that
+        cannot be taken apart (it has side effects) is scanned. ``"associative"``: for steps affine and elementwise in
+        the carry, many times at once; others are refused by name. ``"auto"`` chooses; ``rx.explain`` says what and
+        why. In a chain it applies to each layer with a carry. Forward mode (``jax.jvp`` itself, ``jax.jacfwd``) asks
+        for "scan" or "associative"; ``jax.grad``, ``jax.hessian`` and so on take any.
+      memory: what the fused method keeps for the backward pass: ``"preactivations"`` (the products in the loop and
+        the carries: fastest), ``"carries"``, ``"edges"`` (the carry every ``block`` steps: least); ``"auto"`` is the
+        first of them that keeps at most 2 GiB.
+      block: steps per block of time in the fused method; None is about 16.
       length: T, for a cell without input.
 
     Returns:
@@ -78,33 +85,46 @@ def unroll(
     """
     _checks.is_cell("unroll", "cell", cell)
     _checks.one_of("unroll", "method", method, METHODS)
-    _checks.one_of("unroll", "memory", memory, ("auto",))
+    _checks.one_of("unroll", "memory", memory, ("auto", *MEMORY))
     if block is not None:
-        raise ValueError(f"unroll: block is {block!r}, but method='scan' has no blocks of time; expected None")
+        _checks.positive_int("unroll", "block", block)
     sequence.check_arrays(params, xs, carry, mask, resets, key)
-    plan = _Plan(bool(reverse), method, None if length is None else _checks.num_steps("unroll", "length", length))
+    length = None if length is None else _checks.num_steps("unroll", "length", length)
+    call = Call(bool(reverse), length, Plan(method, memory, block))
     skeleton, arrays = take_arrays(cell)
     try:
         hash(skeleton)
     except TypeError:  # a setting that cannot be a key of the cache, such as an object that changes
-        return _unroll(cell, plan, params, xs, carry, mask, resets, key)
-    return _compiled(skeleton, plan, arrays, params, xs, carry, mask, resets, key)
+        return unroll_checked(cell, call, params, xs, carry, mask, resets, key)
+    try:
+        return _compiled(skeleton, call, arrays, params, xs, carry, mask, resets, key)
+    except TypeError as error:
+        if "forward-mode" not in str(error) or "custom_vjp" not in str(error):
+            raise
+        raise TypeError(
+            f"unroll: method is {method!r}, whose derivative is defined in reverse mode (jax.grad, jax.hessian);"
+            " for forward mode (jax.jvp, jax.jacfwd) use method='scan'"
+        ) from None
 
 
-class _Plan(NamedTuple):
+class Call(NamedTuple):
+    """What an unroll is told beside arrays."""
+
     reverse: bool
-    method: str
     length: int | None
+    plan: Plan
+    record: Callable | None = None  # told how each recurrent layer runs
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _compiled(skeleton, plan, arrays, *args):
-    """``_unroll`` under a cache: a second call outside jit neither traces nor compiles (law 7)."""
-    return _unroll(insert_arrays(skeleton, arrays), plan, *args)
+def _compiled(skeleton, call, arrays, *args):
+    """``unroll_checked`` under a cache: a second call outside jit neither traces nor compiles (law 7)."""
+    return unroll_checked(insert_arrays(skeleton, arrays), call, *args)
 
 
-def _unroll(cell, plan, params, xs, carry, mask, resets, key):
-    num_steps, batch_shape = sequence.check(cell, params, xs, carry, mask, resets, plan.length)
+def unroll_checked(cell, call, params, xs, carry, mask, resets, key):
+    """``unroll`` of arrays that were looked at one by one."""
+    num_steps, batch_shape = sequence.check(cell, params, xs, carry, mask, resets, call.length)
     params = bound(cell, params, batch_shape, key)
     start = jax.tree.map(jnp.asarray, cell.carry(params, batch_shape))
     if carry is None:
@@ -119,8 +139,9 @@ def _unroll(cell, plan, params, xs, carry, mask, resets, key):
         mask = jnp.asarray(mask)
         sequence.check_batched("mask", "carry", start, batch_shape)
         xs = blank(mask, jax.tree.map(jnp.asarray, xs))
+    keys = _step_keys(key, num_steps, call.reverse)
     timeline = Timeline(
-        num_steps, batch_shape, mask, resets, start, _step_keys(key, num_steps, plan.reverse), plan.reverse, plan.method
+        num_steps, batch_shape, mask, resets, start, keys, call.reverse, plan=call.plan, record=call.record
     )
     return unroll_bound(cell, params, xs, carry, timeline)
 
@@ -138,8 +159,12 @@ def unroll_bound(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Tim
         return cell.unroll(params, xs, carry, timeline)
     sequence.check_features(cell, xs, input_size(cell, params), timeline)
     if not jax.tree.leaves(carry) and jax.tree.leaves(xs):
+        if timeline.record is not None:
+            timeline.record(
+                cell, Choice("at once", "it has no carry, so all its steps are independent", timeline.num_steps)
+            )
         return carry, at_all_times(cell, params, xs, carry, timeline)
-    return scan(cell, params, xs, carry, timeline)
+    return run(cell, recurrence(cell, params, xs, carry, timeline), timeline.plan, timeline.record)
 
 
 def output_spec(cell: Any, params: Params, spec: Any) -> Any:

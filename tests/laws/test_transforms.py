@@ -55,16 +55,19 @@ def test_forward_mode_and_second_derivatives(entry, order, jit):
     mask, resets = random_events()
     key = jax.random.key(3) if entry.draws else None
 
-    def loss(amount):
+    def loss(amount, method="auto"):
         move = lambda leaf: leaf + amount * jnp.cos(3 * leaf) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
         params, carry, xs = jax.tree.map(move, point)
-        return weigh(rx.unroll(entry.cell, params, xs, carry, mask=mask, resets=resets, key=key))
+        return weigh(rx.unroll(entry.cell, params, xs, carry, mask=mask, resets=resets, key=key, method=method))
+
+    def scanned(amount):
+        return loss(amount, "scan")
 
     @jit
     def derivatives(at):
         backward, hessian = jax.jvp(jax.grad(loss), (at,), (1.0,))
-        other = jax.grad(jax.grad(loss)) if order == "grad of grad" else jax.jacfwd(jax.jacfwd(loss))
-        return (jax.jacfwd(loss)(at), other(at)), (backward, hessian)
+        other = jax.grad(jax.grad(loss)) if order == "grad of grad" else jax.jacfwd(jax.jacfwd(scanned))
+        return (jax.jacfwd(scanned)(at), other(at)), (backward, hessian)
 
     actual, expected = derivatives(0.0)
     assert_close(actual, expected, rtol=1e-9)

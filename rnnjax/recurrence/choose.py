@@ -1,0 +1,132 @@
+"""Which method runs a recurrence, with what memory, and why; and running it so."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from rnnjax.recurrence.associative import affine_scan, obstacle
+from rnnjax.recurrence.blocks import Blocks, run_block, run_invariant
+from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
+from rnnjax.recurrence.scan import Recurrence, scan
+from rnnjax.recurrence.split import Split, split
+
+METHODS = ("auto", "scan", "fused", "associative")
+MEMORY_LIMIT = 2**31  # bytes that memory="auto" keeps of one layer for the backward pass
+LONG = 256  # steps from which on an affine step is taken at many times at once
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What the caller asks for."""
+
+    method: str = "auto"
+    memory: str = "auto"
+    block: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How one recurrence runs, and what was found in its step."""
+
+    method: str
+    reason: str
+    num_steps: Any
+    memory: str | None = None  # what the fused method keeps; None for others
+    block: int | None = None  # steps per block of time, for the fused method
+    split: Split | None = None  # None where the step was not analysed
+    obstacle: str | None = None  # why the associative method does not apply
+
+
+def run(cell: Any, r: Recurrence, plan: Plan, record: Callable[[Any, Choice], None] | None) -> tuple[Any, Any]:
+    """``lax.scan`` of the recurrence of ``cell``, by the method that the plan asks for; ``record`` is told which."""
+    flat = _Flat(r)
+    choice = choose(cell, r, flat, plan)
+    if record is not None:
+        record(cell, choice)
+    if choice.split is None or choice.method == "scan":
+        return scan(r)
+    invariant = run_invariant(choice.split)
+    if choice.method == "associative":
+        carry, y = run_block(choice.split, invariant, flat.carry, flat.x, r.num_steps, r.reverse, affine_scan)
+    else:
+        assert choice.block is not None
+        assert choice.memory is not None
+        fused = differentiable(choice.split, Blocks.of(r.num_steps, choice.block), r.reverse, choice.memory)
+        carry, y = fused(list(invariant.values()), flat.carry, flat.x)
+    return flat.results(carry, y)
+
+
+def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
+    """How to run a recurrence of ``cell``."""
+
+    def by_scan(reason):
+        return Choice("scan", reason, r.num_steps)
+
+    if plan.method == "scan":
+        return by_scan("it was asked for")
+    if not isinstance(r.num_steps, int):
+        return by_scan("the number of steps is symbolic")
+    if r.num_steps == 0:
+        return by_scan("there are no steps")
+    try:
+        parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x])
+    except NotImplementedError as error:
+        if plan.method == "associative":
+            raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {error}") from None
+        return by_scan(f"the step cannot be taken apart: {error}")
+    found = obstacle(parts)
+    if plan.method == "associative" and found is not None:
+        raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {found}")
+    if plan.method == "associative" or (plan.method == "auto" and found is None and r.num_steps >= LONG):
+        asked = plan.method == "associative"
+        reason = (
+            "it was asked for" if asked else "the step is affine and elementwise in the carry, and the sequence long"
+        )
+        return Choice("associative", reason, r.num_steps, split=parts, obstacle=found)
+    reason = "it was asked for" if plan.method == "fused" else "products leave the loop, and so do weight gradients"
+    memory = fitting_memory(parts, r.num_steps) if plan.memory == "auto" else plan.memory
+    block = plan.block or block_size(r.num_steps)
+    return Choice("fused", reason, r.num_steps, memory, block, parts, found)
+
+
+def block_size(num_steps: int) -> int:
+    """About 16 steps: fewer leave the products narrow, more leave the cache; a divisor of T where there is one near."""
+    return num_steps if num_steps <= 32 else min(range(8, 33), key=lambda size: (num_steps % size > 0, abs(size - 16)))
+
+
+def kept_bytes(parts: Split, num_steps: int, memory: str, block: int) -> int:
+    """What a memory setting keeps of one layer from the forward pass to the backward pass, xs and ys apart."""
+
+    def size(variables):
+        return sum(math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in variables)
+
+    edges = -(-num_steps // block) * size(parts.carry_in)
+    return edges + (0 if memory == "edges" else num_steps * size(kept_variables(parts, memory)))
+
+
+def fitting_memory(parts: Split, num_steps: int) -> str:
+    """The fastest setting that keeps at most MEMORY_LIMIT bytes, or that which keeps least."""
+    block = block_size(num_steps)
+    fits = (memory for memory in MEMORY if kept_bytes(parts, num_steps, memory, block) <= MEMORY_LIMIT)
+    return next(fits, MEMORY[-1])
+
+
+class _Flat:
+    """A recurrence on lists of arrays."""
+
+    def __init__(self, r: Recurrence):
+        self.body = r.body
+        self.carry, self.carry_tree = jax.tree.flatten(r.carry)
+        self.x, self.x_tree = jax.tree.flatten(r.inputs)
+        self.y_tree: Any = None
+
+    def step(self, carry, x):
+        after, y = self.body(self.carry_tree.unflatten(carry), self.x_tree.unflatten(x))
+        y, self.y_tree = jax.tree.flatten(y)
+        return jax.tree.leaves(after), y
+
+    def results(self, carry, y):
+        return self.carry_tree.unflatten(carry), self.y_tree.unflatten(y)

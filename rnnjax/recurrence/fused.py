@@ -1,0 +1,145 @@
+"""``method="fused"``: a step as what is done for many steps at once and a small loop, in values and gradients."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant
+from rnnjax.recurrence.devices import vary
+from rnnjax.recurrence.products import Product, accumulator
+from rnnjax.recurrence.program import Variable
+from rnnjax.recurrence.reverse import find_stages, is_float, reverse_step
+from rnnjax.recurrence.split import Split, split, split_program
+
+MEMORY = ("preactivations", "carries", "edges")
+
+
+def differentiable(parts: Split, blocks: Blocks, reverse: bool, memory: str) -> Callable:
+    """``(values of parts.invariant.outputs, carry, x) -> (carry, y)``, lists of arrays; its derivative is ours."""
+    extra = kept_variables(parts, memory)
+    saving = split_program(parts.program, parts.carry_in, parts.x, parts.carry_out, [*parts.y, *extra])
+    num_y = len(parts.y)
+
+    def over_time(parts, invariant, carry, x):
+        known = _by_variable(parts.invariant.outputs, invariant)
+
+        def run(carry, x, _, num_steps):
+            after, y = run_block(parts, known, carry, x, num_steps, reverse)
+            return after, y, carry
+
+        return over_blocks(run, carry, x, (None, None), blocks, reverse)
+
+    @jax.custom_vjp
+    def run(invariant, carry, x):
+        carry, y, _ = over_time(parts, invariant, carry, x)
+        return carry, y
+
+    def forward(invariant, carry, x):
+        carry, y, edges = over_time(parts if memory == "edges" else saving, invariant, carry, x)
+        return (carry, y[:num_y]), (invariant, x, edges, y[num_y:])
+
+    def backward(saved, cotangents):
+        invariant, x, edges, kept = saved
+        known = _by_variable(parts.invariant.outputs, invariant)
+        d_carry, d_y = (_floats(vs, ds) for vs, ds in zip((parts.carry_out, parts.y), cotangents, strict=True))
+        back = _Reverse.of(parts, known, extra[len(parts.carry_out) :])
+
+        def block(state, inputs, edge, num_steps):
+            x, kept, d_y = inputs
+            if memory == "edges":
+                kept = run_block(saving, known, edge, x, num_steps, reverse)[1][num_y:]
+            after, values = kept[: len(edge)], kept[len(edge) :]
+            before = [entering(one, many, reverse) for one, many in zip(edge, after, strict=True)]
+            d_carry, d_x, gradients = back.block(state[0], [*x, *before, *values, *d_y], num_steps, not reverse)
+            return (d_carry, jax.tree.map(jnp.add, state[1], gradients)), d_x, None
+
+        zeros = [_zeros(v, accumulator(v.aval.dtype)) for v in back.constants]
+        state, d_x, _ = over_blocks(block, (d_carry, zeros), (x, kept, d_y), edges, blocks, not reverse)
+        gradients = _by_variable(back.constants, state[1])
+        return (
+            [gradients[v].astype(v.aval.dtype) if v in gradients else None for v in parts.invariant.outputs],
+            _aligned(parts.carry_in, state[0]),
+            _aligned(parts.x, d_x),
+        )
+
+    run.defvjp(forward, backward)
+    return run
+
+
+def kept_variables(parts: Split, memory: str) -> list[Any]:
+    """What the backward pass of a block asks of each step: the carry after it, and the sums of products in the loop.
+
+    "preactivations" keeps them from the forward pass, "edges" makes them again block by block, "carries" keeps the
+    carries and makes the sums again.
+    """
+    return [*parts.carry_out, *([] if memory == "carries" else find_stages(parts).keepable(parts))]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Reverse:
+    """The step of the backward pass, split like any other."""
+
+    parts: Split
+    invariant: dict[Variable, Any]
+    direct: list[Variable]  # constants of the forward step whose gradient each step gives
+    constants: list[Variable]  # all that have a gradient
+    products: list[Product]
+
+    @classmethod
+    def of(cls, parts: Split, known: dict[Variable, Any], sums: list[Variable]) -> "_Reverse":
+        """Trace and split it; it knows x, the carry, the given sums and the cotangents of y at each step."""
+        stages, names = find_stages(parts), [*parts.x, *parts.carry_in, *sums]
+        found: Any = None
+
+        def step(d_carry, inputs):
+            nonlocal found
+            values = _by_variable(names, inputs[: len(names)])
+            d_after, d_y = _aligned(parts.carry_out, d_carry), _aligned(parts.y, inputs[len(names) :])
+            d_before, found = reverse_step(parts, stages, known, d_after, values, d_y)
+            d_x = [found.x.get(v, jnp.zeros_like(values[v])) for v in parts.x if is_float(v)]
+            factors = [factor for _, *both in found.products for factor in both]
+            return d_before, [*d_x, *found.constants.values(), *factors]
+
+        d_carry = [v.aval for v in parts.carry_in if is_float(v)]
+        d_y = [v.aval for v in parts.y if is_float(v)]
+        reversed_parts = split(step, d_carry, [*(v.aval for v in names), *d_y])
+        products = [product for product, _, _ in found.products]
+        constants = list(dict.fromkeys([*found.constants, *(product.weight for product in products)]))
+        return cls(reversed_parts, run_invariant(reversed_parts), list(found.constants), constants, products)
+
+    def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool):
+        """``(d_carry, d_x, gradients of the constants)`` of one block."""
+        d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse)
+        num_factors = 2 * len(self.products)
+        factors = out[len(out) - num_factors :]
+        num_x = len(out) - num_factors - len(self.direct)
+        gradients = {
+            v: jnp.sum(d, 0, dtype=accumulator(v.aval.dtype)) for v, d in zip(self.direct, out[num_x:], strict=False)
+        }
+        for product, operands, ds in zip(self.products, factors[::2], factors[1::2], strict=True):
+            gradient = product.weight_gradient(operands, ds)
+            gradients[product.weight] = (
+                gradients[product.weight] + gradient if product.weight in gradients else gradient
+            )
+        return d_carry, out[:num_x], [gradients[v] for v in self.constants]
+
+
+def _by_variable(variables: Sequence[Variable], values: Sequence[Any]) -> dict[Variable, Any]:
+    return dict(zip(variables, values, strict=True))
+
+
+def _floats(variables: Sequence[Any], values: Sequence[Any]) -> list[Any]:
+    return [value for v, value in zip(variables, values, strict=True) if is_float(v)]
+
+
+def _aligned(variables: Sequence[Any], floats: Sequence[Any]) -> list[Any]:
+    """One value per variable, None for those that have no cotangent."""
+    given = iter(floats)
+    return [next(given) if is_float(v) else None for v in variables]
+
+
+def _zeros(v: Variable, dtype: Any) -> Any:
+    return vary(jnp.zeros(v.aval.shape, dtype), v.aval.manual_axis_type.varying)

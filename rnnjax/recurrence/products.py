@@ -1,0 +1,148 @@
+"""Where parameters meet what changes over time: products with a constant factor, and the sums they stand in."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax.recurrence.program import Equation, Part, Program, Variable, is_var
+from rnnjax.recurrence.split import INVARIANT, LOOP, Split
+
+
+@dataclasses.dataclass(frozen=True)
+class Product:
+    """``operand @ weight`` in any layout: a dot_general of which one factor is the same at every step."""
+
+    equation: Equation
+    operand: Variable
+    weight: Variable
+
+    @property
+    def weight_first(self) -> bool:
+        """Whether it is ``weight @ operand``."""
+        return self.equation.invars[0] is self.weight
+
+    def operand_gradient(self, d: Any, weight: Any) -> Any:
+        """The cotangent of the operand, given that of the product."""
+        run = Part(list(self.equation.invars), [self.equation], list(self.equation.outvars))
+        product = (
+            (lambda operand: run(weight, operand)) if self.weight_first else (lambda operand: run(operand, weight))
+        )
+        (gradient,) = jax.linear_transpose(product, self.operand.aval)([d])
+        return gradient
+
+    def weight_gradient(self, operands: Any, ds: Any) -> Any:
+        """The cotangent of the weight from all steps of a block: one product, summed over steps and batch.
+
+        Both have the steps as their first axis. The sum is taken in float32 at least.
+        """
+        ((contract, batch), order) = self._dimensions()
+        kept = [a for a in range(self.operand.aval.ndim) if a not in contract and a not in batch]
+        num_batch, num_weight = len(batch), self.weight.aval.ndim - len(contract) - len(batch)
+        first = num_batch + (num_weight if self.weight_first else 0)  # where the operand's kept axes stand in ds
+        summed = ((0, *(a + 1 for a in kept)), (0, *(1 + first + i for i in range(len(kept)))))
+        batched = (tuple(a + 1 for a in batch), tuple(1 + i for i in range(num_batch)))
+        gradient = lax.dot_general(
+            operands, ds, (summed, batched), preferred_element_type=accumulator(self.weight.aval.dtype)
+        )  # batch axes, the operand's contracted axes by position, the weight's own axes
+        return gradient.transpose(order)
+
+    def _dimensions(self):
+        """The operand's contracted and batch axes, and the order that turns ``weight_gradient`` into the weight."""
+        (contract, batch) = self.equation.params["dimension_numbers"]
+        mine, its = (1, 0) if self.weight_first else (0, 1)
+        by_position = sorted(contract[mine])
+        own = [a for a in range(self.weight.aval.ndim) if a not in contract[its] and a not in batch[its]]
+        axes = [*batch[its], *(contract[its][contract[mine].index(a)] for a in by_position), *own]
+        return (contract[mine], batch[mine]), [axes.index(a) for a in range(len(axes))]
+
+
+@dataclasses.dataclass(frozen=True)
+class Sum:
+    """``out = product + ... + term + ...``: linear, so that its derivative asks for no value of its summands."""
+
+    out: Variable
+    products: list[Product]
+    terms: list[Variable]
+    equations: list[Equation]
+
+
+def find_sums(program: Program, level: dict[Variable, int]) -> list[Sum]:
+    """The largest sums around each product with a constant factor, in the order of definition."""
+    uses: dict[Variable, int] = {}
+    for v in [v for equation in program.equations for v in equation.invars] + program.outputs:
+        if is_var(v):
+            uses[v] = uses.get(v, 0) + 1
+    sums: dict[Variable, Sum] = {}
+    for equation in program.equations:
+        if equation.primitive is lax.dot_general_p:
+            product = _product(equation, level)
+            if product is not None:
+                (out,) = equation.outvars
+                sums[out] = Sum(out, [product], [], [equation])
+        elif equation.primitive is lax.add_p:
+            (out,) = equation.outvars
+            inner = [
+                v
+                for v in equation.invars
+                if is_var(v) and v in sums and uses[v] == 1 and v.aval.shape == out.aval.shape
+            ]
+            if inner:
+                parts = [sums.pop(v) for v in inner]
+                sums[out] = Sum(
+                    out,
+                    [product for part in parts for product in part.products],
+                    [term for part in parts for term in part.terms]
+                    + [v for v in equation.invars if is_var(v) and v not in inner],
+                    [e for part in parts for e in part.equations] + [equation],
+                )
+    return list(sums.values())
+
+
+def find_taps(split: Split) -> list[Product]:
+    """The products in the loop through which the carry meets params."""
+    found = (_product(e, split.level) for e in split.loop.equations if e.primitive is lax.dot_general_p)
+    return [product for product in found if product is not None and split.level[product.operand] == LOOP]
+
+
+def run_with_operands(split: Split, inputs: list[Any], change: Callable[[int, Product, Any], Any]) -> list[Any]:
+    """A traced step's results where the operand of the i-th tap is ``change(i, tap, operand)``."""
+    program, taps = split.program, {id(tap.equation): (index, tap) for index, tap in enumerate(find_taps(split))}
+    values: dict[Variable, Any] = program.constants | dict(zip(program.inputs, inputs, strict=True))
+
+    def run(equations, known):
+        part = Part.of(equations)
+        values.update(zip(part.outputs, part(*(known[v] for v in part.inputs)), strict=True))
+
+    waiting: list[Equation] = []
+    for equation in program.equations:
+        if id(equation) in taps:
+            run(waiting, values)
+            index, tap = taps[id(equation)]
+            run([equation], values | {tap.operand: change(index, tap, values[tap.operand])})
+            waiting = []
+        else:
+            waiting.append(equation)
+    run(waiting, values)
+    return [values[v] if is_var(v) else jnp.asarray(v.val, v.aval.dtype) for v in program.outputs]
+
+
+def _product(equation, level):
+    one, other = equation.invars
+    if not is_var(one) or not is_var(other) or (level[one] == INVARIANT) == (level[other] == INVARIANT):
+        return None
+    weight, operand = (one, other) if level[one] == INVARIANT else (other, one)
+    same = {one.aval.dtype, other.aval.dtype, equation.outvars[0].aval.dtype}
+    return (
+        Product(equation, operand, weight)
+        if len(same) == 1 and jnp.issubdtype(weight.aval.dtype, jnp.inexact)
+        else None
+    )
+
+
+def accumulator(dtype: Any) -> Any:
+    """The dtype in which gradients over many steps are summed: float32 for narrower ones."""
+    return jnp.promote_types(dtype, jnp.float32) if jnp.issubdtype(dtype, jnp.floating) else dtype
