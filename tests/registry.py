@@ -123,6 +123,8 @@ CELLS = (
     Entry("zoneout_lru", rx.Zoneout(rx.LRU(H), rate=0.3), draws=True),
     Entry("zoneout_user", rx.Zoneout(_moving_average(), rate=0.3), draws=True),
     Entry("weight_drop", rx.Reparametrize(rx.GRU(H), _drop_recurrent), draws=True),
+    Entry("recurrent_dropout", rx.RecurrentDropout(rx.GRU(H), 0.4), draws=True),
+    Entry("recurrent_dropout_per_gate", rx.RecurrentDropout(rx.LSTM(H), 0.4, per_gate=True), draws=True),
     Entry("squared_weights", rx.Reparametrize(rx.LSTM(H), _square_recurrent)),
     Entry("learned_carry", rx.LearnedCarry(rx.LSTM(H))),
     Entry("learned_carry_lru", rx.LearnedCarry(rx.LRU(H))),

@@ -61,6 +61,8 @@ BAD = {
     ),
     "Residual: cell is 3, which is not a cell (it has no init, carry, step); see rx.Cell": lambda: rx.Residual(3),
     "Zoneout: cell is the class LSTM, expected a cell, LSTM(...)": lambda: rx.Zoneout(rx.LSTM, 0.1),
+    "RecurrentDropout: rate is 1.5, expected to lie in [0.0, 1.0]": lambda: rx.RecurrentDropout(rx.GRU(H), 1.5),
+    "RecurrentDropout: cell is the class GRU, expected a cell, GRU(...)": lambda: rx.RecurrentDropout(rx.GRU, 0.5),
     "LearnedCarry: cell is None, which is not a cell": lambda: rx.LearnedCarry(None),
     "ExposeCarry: cell is Dense, which is not a cell": lambda: rx.ExposeCarry(nn.Dense(H)),
     "Reparametrize: fn is 3, expected a function": lambda: rx.Reparametrize(rx.Elman(H), 3),

@@ -224,12 +224,33 @@ BAD = {
     # options
     "method": (
         lambda: unroll(ELMAN, method="fast"),
-        "unroll: method is 'fast', expected one of 'auto', 'scan'",
+        "unroll: method is 'fast', expected one of 'auto', 'scan', 'fused', 'associative'",
     ),
-    "memory": (lambda: unroll(ELMAN, memory="edges"), "unroll: memory is 'edges', expected one of 'auto'"),
-    "block": (
-        lambda: unroll(ELMAN, block=16),
-        "unroll: block is 16, but method='scan' has no blocks of time; expected None",
+    "memory": (
+        lambda: unroll(ELMAN, memory="least"),
+        "unroll: memory is 'least', expected one of 'auto', 'preactivations', 'carries', 'edges'",
+    ),
+    "blocks of no steps": (lambda: unroll(ELMAN, block=0), "unroll: block is 0, expected a positive integer"),
+    "half a block": (lambda: unroll(ELMAN, block=1.5), "unroll: block is 1.5, expected a positive integer"),
+    "associative where it does not apply": (
+        lambda: unroll(ELMAN, method="associative"),
+        "unroll: method is 'associative', which does not apply to Elman(hidden_size=2): dot_general is not affine in"
+        " the carry",
+    ),
+    "associative where it does not apply to a layer": (
+        lambda: unroll(rx.Chain(rx.LRU(H), DENSE, GRU, rx.MinGRU(H)), method="associative"),
+        "unroll: method is 'associative', which does not apply to GRU(hidden_size=2): ",
+    ),
+    "associative for a carry that counts": (
+        lambda: unroll(changes(n=lambda n: n + 1), method="associative"),
+        f"unroll: method is 'associative', which does not apply to {STEPS}: a leaf of its carry is int64[3]",
+    ),
+    "associative for a carry that changes places": (
+        lambda: unroll(
+            users(lambda W, h, x: (h[::-1], x), lambda W, batch_shape: (jnp.zeros(batch_shape),) * 2),
+            method="associative",
+        ),
+        f"unroll: method is 'associative', which does not apply to {USERS}: leaves of the carry change places",
     ),
     "a seed for a key": (
         lambda: unroll(DEEP, key=0),

@@ -98,10 +98,9 @@ class LRU(Settings):
         """One step, ``(h_t, y_t)``."""
         nu, theta, gamma, B_re, B_im, C_re, C_im, d = params
         real = carry.real.dtype  # float32 for bfloat16 params
-        modulus, phase = jnp.exp(-jnp.exp(nu.astype(real))), jnp.exp(theta.astype(real))
-        lam = lax.complex(modulus * jnp.cos(phase), modulus * jnp.sin(phase))
-        Bx = lax.complex((x @ B_re).astype(real), (x @ B_im).astype(real))
-        h = lam * carry + jnp.exp(gamma.astype(real)) * Bx
+        lam = jnp.exp(lax.complex(-jnp.exp(nu.astype(real)), jnp.exp(theta.astype(real))))
+        scale = jnp.exp(gamma.astype(real))
+        h = lam * carry + lax.complex(scale * (x @ B_re).astype(real), scale * (x @ B_im).astype(real))
         y = h.real @ C_re.astype(real) - h.imag @ C_im.astype(real)
         return h, y.astype(jnp.result_type(d, x)) + d * x
 

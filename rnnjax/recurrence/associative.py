@@ -1,7 +1,6 @@
 """``method="associative"``: a step that is affine and elementwise in its carry, over many times at once."""
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -12,6 +11,8 @@ from rnnjax.recurrence.blocks import entering
 from rnnjax.recurrence.program import is_var
 from rnnjax.recurrence.split import LOOP, Split
 
+BLOCK = 8  # steps of one block of time
+SEQUENTIAL = 512  # up to so many steps the plain loop is as fast
 _SUMS = {lax.add_p, lax.sub_p, lax.neg_p, lax.copy_p}
 _CASTS = {"pvary", "pcast"}  # of types inside shard_map; values stay
 
@@ -50,46 +51,70 @@ def obstacle(split: Split) -> str | None:
     return None
 
 
-def affine_scan(body: Callable, carry: Sequence[Any], xs: Sequence[Any], length: int, reverse: bool):
-    """``lax.scan`` of a body whose new carry is ``a * carry + b``, elementwise: about 2 sqrt(T) wide steps for T.
+def affine_scan(
+    body: Callable, carry: list[Any], xs: list[Any], length: int, reverse: bool, moves: Any = None
+) -> tuple[list[Any], list[Any]]:
+    """``lax.scan`` of a body whose new carry is ``a * carry + b``, elementwise.
 
-    a and b are found at all times at once, as the body's derivative and its value at zero.
+    a and b are found at all times at once, as the body's derivative and its value at zero. Where ``moves``, bool
+    [T, *batch], is given, steps at which it is False keep the carry bit for bit, over block edges too.
     """
     zeros, ones = [jnp.zeros_like(leaf) for leaf in carry], [jnp.ones_like(leaf) for leaf in carry]
-    coefficients = jax.vmap(lambda x: jax.jvp(lambda carry: body(carry, x)[0], (zeros,), (ones,)), axis_size=length)
-    b, a = coefficients(xs)
-    after = [_solve(*leaves, reverse) for leaves in zip(a, b, carry, strict=True)]
+
+    def coefficients(*x):
+        b, a = jax.jvp(lambda *carry: body(list(carry), list(x))[0], zeros, ones)
+        return a, b
+
+    a, b = jax.vmap(coefficients, axis_size=length)(*xs)
+    after = [solve(*leaves, reverse) for leaves in zip(a, b, carry, strict=True)]
     before = [entering(*leaves, reverse) for leaves in zip(carry, after, strict=True)]
-    _, kept = jax.vmap(body, axis_size=length)(before, xs)
-    return [leaf[0 if reverse else -1] for leaf in after], kept
+    after, kept = jax.vmap(body, axis_size=length)(before, xs)
+    if moves is None:
+        return [leaf[0 if reverse else -1] for leaf in after], kept
+    return [_last_moved(*leaves, moves, reverse) for leaves in zip(carry, after, strict=True)], kept
 
 
-def _solve(a: Any, b: Any, start: Any, reverse: bool) -> Any:
-    """``h[t] = a[t] * h[t - 1] + b[t]``, a and b [T, ...]: within blocks of time side by side, then from edge to edge.
+def _last_moved(start, after, moves, reverse):
+    """The carry after the last step in the order of processing that moves it."""
+    back: Any = jnp.argmax(moves if reverse else jnp.flip(moves, 0), axis=0)  # 0 too where no step moves
+    index = back if reverse else len(moves) - 1 - back
+    axes = index.shape + (1,) * (start.ndim - index.ndim)
+    last = jnp.take_along_axis(after, index.reshape(1, *axes), axis=0)[0]
+    return jnp.where(moves.any(0).reshape(axes), last, start)
 
-    As matrix scans are done in two levels (Blelloch, 1990, Prefix Sums and Their Applications, section 1.2).
+
+def solve(a: Any, b: Any, start: Any, reverse: bool) -> Any:
+    """``h[t] = a[t] * h[t - 1] + b[t]``, all [T, ...], from ``start``; if ``reverse``, from ``h[t + 1]``.
+
+    In two levels, again and again: each block of time as one affine step, found side by side with all others; then
+    from block to block; then within the blocks, side by side again.
+
+    Source: Blelloch (1990), Prefix Sums and Their Applications, sections 1.2 and 1.4.
     """
     num_steps = len(a)
-    size = math.isqrt(num_steps - 1) + 1
-    count = -(-num_steps // size)
-    missing = count * size - num_steps
+    if num_steps <= SEQUENTIAL:
+        return lax.scan(_affine, start, (a, b), reverse=reverse)[1]
+    count = -(-num_steps // BLOCK)
+    missing = count * BLOCK - num_steps
 
-    def side_by_side(leaf, fill):  # [size, count, ...]
-        leaf = jnp.flip(leaf, 0) if reverse else leaf
-        padded = jnp.concatenate([leaf, jnp.full((missing, *leaf.shape[1:]), fill, leaf.dtype)]) if missing else leaf
-        return jnp.moveaxis(padded.reshape(count, size, *leaf.shape[1:]), 0, 1)
+    def in_blocks(leaf, fill):
+        padded = jnp.concatenate([leaf, jnp.full_like(leaf[:1], fill).repeat(missing, 0)]) if missing else leaf
+        return padded.reshape(count, BLOCK, *leaf.shape[1:])
 
-    def within(before, now):
-        (slope, offset), (a, b) = before, now
-        after = a * slope, a * offset + b
-        return after, after
+    a, b = in_blocks(a, 1), in_blocks(b, 0)  # a missing step keeps the carry
+    order = list(range(BLOCK))[:: -1 if reverse else 1]
+    slope, offset = a[:, order[0]], b[:, order[0]]
+    for k in order[1:]:
+        slope, offset = a[:, k] * slope, a[:, k] * offset + b[:, k]
+    h = entering(start, solve(slope, offset, start, reverse), reverse)
+    after = {}
+    for k in order:
+        h = a[:, k] * h + b[:, k]
+        after[k] = h
+    return jnp.stack([after[k] for k in range(BLOCK)], 1).reshape(count * BLOCK, *start.shape)[:num_steps]
 
-    def along(edge, block):
-        slope, offset = block
-        return slope * edge + offset, edge
 
-    a, b = side_by_side(a, 1), side_by_side(b, 0)
-    last, (slopes, offsets) = lax.scan(within, (jnp.ones_like(a[0]), jnp.zeros_like(b[0])), (a, b))
-    _, edges = lax.scan(along, start, last)
-    h = jnp.moveaxis(slopes * edges + offsets, 1, 0).reshape(count * size, *start.shape)[:num_steps]
-    return jnp.flip(h, 0) if reverse else h
+def _affine(h, now):
+    a, b = now
+    h = a * h + b
+    return h, h

@@ -7,8 +7,8 @@ from typing import Any
 
 import jax
 
-from rnnjax.recurrence.associative import affine_scan, obstacle
-from rnnjax.recurrence.blocks import Blocks, run_block, run_invariant
+from rnnjax.recurrence.associative import obstacle
+from rnnjax.recurrence.blocks import Blocks, run_invariant
 from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
 from rnnjax.recurrence.scan import Recurrence, scan
 from rnnjax.recurrence.split import Split, split
@@ -16,6 +16,7 @@ from rnnjax.recurrence.split import Split, split
 METHODS = ("auto", "scan", "fused", "associative")
 MEMORY_LIMIT = 2**31  # bytes that memory="auto" keeps of one layer for the backward pass
 LONG = 256  # steps from which on an affine step is taken at many times at once
+NARROW = 512  # numbers in the carry up to which that pays on a CPU, whose loops are cheap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Choice:
     method: str
     reason: str
     num_steps: Any
-    memory: str | None = None  # what the fused method keeps; None for others
-    block: int | None = None  # steps per block of time, for the fused method
+    memory: str | None = None  # what is kept for the backward pass; None for a scan
+    block: int | None = None  # steps per block of time
     split: Split | None = None  # None where the step was not analysed
     obstacle: str | None = None  # why the associative method does not apply
 
@@ -48,14 +49,13 @@ def run(cell: Any, r: Recurrence, plan: Plan, record: Callable[[Any, Choice], No
         record(cell, choice)
     if choice.split is None or choice.method == "scan":
         return scan(r)
-    invariant = run_invariant(choice.split)
-    if choice.method == "associative":
-        carry, y = run_block(choice.split, invariant, flat.carry, flat.x, r.num_steps, r.reverse, affine_scan)
-    else:
-        assert choice.block is not None
-        assert choice.memory is not None
-        fused = differentiable(choice.split, Blocks.of(r.num_steps, choice.block), r.reverse, choice.memory)
-        carry, y = fused(list(invariant.values()), flat.carry, flat.x)
+    assert choice.block is not None
+    assert choice.memory is not None
+    affine = choice.method == "associative"
+    mask_at = None if r.mask is None else len(jax.tree.leaves(r.inputs[0]))
+    blocks = Blocks.of(r.num_steps, choice.block)
+    by_parts = differentiable(choice.split, blocks, r.reverse, choice.memory, affine, mask_at)
+    carry, y = by_parts(list(run_invariant(choice.split).values()), flat.carry, flat.x)
     return flat.results(carry, y)
 
 
@@ -80,16 +80,19 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
     found = obstacle(parts)
     if plan.method == "associative" and found is not None:
         raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {found}")
-    if plan.method == "associative" or (plan.method == "auto" and found is None and r.num_steps >= LONG):
-        asked = plan.method == "associative"
-        reason = (
-            "it was asked for" if asked else "the step is affine and elementwise in the carry, and the sequence long"
+    narrow = jax.default_backend() != "cpu" or _numbers(parts.carry_in) <= NARROW
+    if plan.method == "auto" and found is None and r.num_steps >= LONG and narrow:
+        method, reason = (
+            "associative",
+            "the step is affine and elementwise in the carry, which is small, and the sequence long",
         )
-        return Choice("associative", reason, r.num_steps, split=parts, obstacle=found)
-    reason = "it was asked for" if plan.method == "fused" else "products leave the loop, and so do weight gradients"
+    elif plan.method == "auto":
+        method, reason = "fused", "products leave the loop, and so do weight gradients"
+    else:
+        method, reason = plan.method, "it was asked for"
+    block = plan.block or (block_size(r.num_steps) if method == "fused" else affine_block_size(parts, r.num_steps))
     memory = fitting_memory(parts, r.num_steps) if plan.memory == "auto" else plan.memory
-    block = plan.block or block_size(r.num_steps)
-    return Choice("fused", reason, r.num_steps, memory, block, parts, found)
+    return Choice(method, reason, r.num_steps, memory, block, parts, found)
 
 
 def block_size(num_steps: int) -> int:
@@ -97,11 +100,19 @@ def block_size(num_steps: int) -> int:
     return num_steps if num_steps <= 32 else min(range(8, 33), key=lambda size: (num_steps % size > 0, abs(size - 16)))
 
 
+def affine_block_size(parts: Split, num_steps: int) -> int:
+    """As long as a block stays in cache (on a CPU), or memory; a divisor of T where there is one near."""
+    limit = 2**19 if jax.default_backend() == "cpu" else 2**24
+    least = max(1, -(-num_steps * _numbers(parts.carry_in) // limit))
+    count = next((n for n in range(least, 2 * least + 1) if num_steps % n == 0), least)
+    return -(-num_steps // count)
+
+
 def kept_bytes(parts: Split, num_steps: int, memory: str, block: int) -> int:
     """What a memory setting keeps of one layer from the forward pass to the backward pass, xs and ys apart."""
 
     def size(variables):
-        return sum(math.prod(v.aval.shape) * v.aval.dtype.itemsize for v in variables)
+        return sum(_numbers([v]) * v.aval.dtype.itemsize for v in variables)
 
     edges = -(-num_steps // block) * size(parts.carry_in)
     return edges + (0 if memory == "edges" else num_steps * size(kept_variables(parts, memory)))
@@ -112,6 +123,11 @@ def fitting_memory(parts: Split, num_steps: int) -> str:
     block = block_size(num_steps)
     fits = (memory for memory in MEMORY if kept_bytes(parts, num_steps, memory, block) <= MEMORY_LIMIT)
     return next(fits, MEMORY[-1])
+
+
+def _numbers(variables: list[Any]) -> int:
+    """How many numbers they hold; a symbolic batch axis counts once."""
+    return sum(math.prod(axis for axis in v.aval.shape if isinstance(axis, int)) for v in variables)
 
 
 class _Flat:

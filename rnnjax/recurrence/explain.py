@@ -26,8 +26,8 @@ class LayerExplanation:
     batch_shape: tuple[int, ...]
     method: str  # "scan", "fused", "associative", or "at once" for a layer without a carry
     reason: str
-    memory: str | None  # what the fused method keeps, None for others
-    block: int | None  # steps per block of time, None for others
+    memory: str | None  # what is kept for the backward pass, None for a scan
+    block: int | None  # steps per block of time, None for a scan
     invariant: tuple[str, ...] = ()  # the products and other operations done once,
     before: tuple[str, ...] = ()  # for many steps at once, before the loop,
     loop: tuple[str, ...] = ()  # one step after the other,
@@ -79,7 +79,7 @@ class Explanation:
 
     @property
     def memory(self) -> str | None:
-        """What is kept for the backward pass; None where no layer is fused."""
+        """What is kept for the backward pass; None where all layers are scanned."""
         return self._joined(layer.memory for layer in self._recurrent if layer.memory) or None
 
     @property

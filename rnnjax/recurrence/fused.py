@@ -2,11 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
+from rnnjax.recurrence.associative import affine_scan
 from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant
 from rnnjax.recurrence.devices import vary
 from rnnjax.recurrence.products import Product, accumulator
@@ -17,8 +20,23 @@ from rnnjax.recurrence.split import Split, split, split_program
 MEMORY = ("preactivations", "carries", "edges")
 
 
-def differentiable(parts: Split, blocks: Blocks, reverse: bool, memory: str) -> Callable:
-    """``(values of parts.invariant.outputs, carry, x) -> (carry, y)``, lists of arrays; its derivative is ours."""
+def differentiable(
+    parts: Split,
+    blocks: Blocks,
+    reverse: bool,
+    memory: str,
+    affine: bool = False,
+    mask_at: int | None = None,
+) -> Callable:
+    """``(values of parts.invariant.outputs, carry, x) -> (carry, y)``, lists of arrays; its derivative is ours.
+
+    If ``affine``, the loop of each block and that of its derivative, which is affine too, run by ``affine_scan``;
+    then ``mask_at`` is the place of the mask in x, if there is one.
+    """
+
+    def scan(x):
+        return partial(affine_scan, moves=None if mask_at is None else x[mask_at]) if affine else lax.scan
+
     extra = kept_variables(parts, memory)
     saving = split_program(parts.program, parts.carry_in, parts.x, parts.carry_out, [*parts.y, *extra])
     num_y = len(parts.y)
@@ -27,7 +45,7 @@ def differentiable(parts: Split, blocks: Blocks, reverse: bool, memory: str) -> 
         known = _by_variable(parts.invariant.outputs, invariant)
 
         def run(carry, x, _, num_steps):
-            after, y = run_block(parts, known, carry, x, num_steps, reverse)
+            after, y = run_block(parts, known, carry, x, num_steps, reverse, scan(x))
             return after, y, carry
 
         return over_blocks(run, carry, x, (None, None), blocks, reverse)
@@ -50,10 +68,12 @@ def differentiable(parts: Split, blocks: Blocks, reverse: bool, memory: str) -> 
         def block(state, inputs, edge, num_steps):
             x, kept, d_y = inputs
             if memory == "edges":
-                kept = run_block(saving, known, edge, x, num_steps, reverse)[1][num_y:]
+                kept = run_block(saving, known, edge, x, num_steps, reverse, scan(x))[1][num_y:]
             after, values = kept[: len(edge)], kept[len(edge) :]
             before = [entering(one, many, reverse) for one, many in zip(edge, after, strict=True)]
-            d_carry, d_x, gradients = back.block(state[0], [*x, *before, *values, *d_y], num_steps, not reverse)
+            d_carry, d_x, gradients = back.block(
+                state[0], [*x, *before, *values, *d_y], num_steps, not reverse, affine_scan if affine else lax.scan
+            )
             return (d_carry, jax.tree.map(jnp.add, state[1], gradients)), d_x, None
 
         zeros = [_zeros(v, accumulator(v.aval.dtype)) for v in back.constants]
@@ -110,9 +130,9 @@ class _Reverse:
         constants = list(dict.fromkeys([*found.constants, *(product.weight for product in products)]))
         return cls(reversed_parts, run_invariant(reversed_parts), list(found.constants), constants, products)
 
-    def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool):
+    def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, scan: Callable):
         """``(d_carry, d_x, gradients of the constants)`` of one block."""
-        d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse)
+        d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse, scan)
         num_factors = 2 * len(self.products)
         factors = out[len(out) - num_factors :]
         num_x = len(out) - num_factors - len(self.direct)

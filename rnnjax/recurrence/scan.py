@@ -20,9 +20,14 @@ class Recurrence(NamedTuple):
 
     body: Callable[[Any, Any], tuple[Any, Any]]  # (carry, inputs at t) -> (carry, y)
     carry: Carry
-    inputs: Any  # leaves [T, ...]
+    inputs: Any  # (xs, mask, resets, keys), leaves [T, ...]
     num_steps: Any  # T; an int, or symbolic under jax.export
     reverse: bool
+
+    @property
+    def mask(self) -> Any:
+        """Bool [T, *batch]: where False nothing happens; or None."""
+        return self.inputs[1]
 
 
 def recurrence(cell: Any, params: Params, xs: Any, carry: Carry, timeline: Timeline) -> Recurrence:

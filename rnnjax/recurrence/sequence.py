@@ -22,6 +22,19 @@ def check_arrays(params: Any, xs: Any, carry: Any, mask: Any, resets: Any, key: 
             raise TypeError(f"unroll: {name} is of type {type(flags).__name__}, expected an array, bool [T, *batch]")
     if key is not None:
         _checks.is_key("unroll", key)
+    for name, tree in {"params": params, "xs": xs, "carry": carry, "mask": mask, "resets": resets}.items():
+        _check_axes(name, tree)
+
+
+def _check_axes(name: str, tree: Any) -> None:
+    """Refuse arrays split along Explicit mesh axes: steps are written without the shardings these ask for."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        sharding = getattr(jax.typeof(leaf), "sharding", None)
+        if sharding is not None and any(part is not None for part in sharding.spec):
+            raise ValueError(
+                f"unroll: {name}{jax.tree_util.keystr(path)} is split along Explicit mesh axes, {sharding.spec},"
+                " expected Auto axes (jax.make_mesh with axis_types=(AxisType.Auto,)) or a call inside jax.shard_map"
+            )
 
 
 def check(cell: Any, params: Any, xs: Any, carry: Any, mask: Any, resets: Any, length: int | None):

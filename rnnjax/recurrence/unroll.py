@@ -60,11 +60,11 @@ def unroll(
         cannot be taken apart (it has side effects) is scanned. ``"associative"``: for steps affine and elementwise in
         the carry, many times at once; others are refused by name. ``"auto"`` chooses; ``rx.explain`` says what and
         why. In a chain it applies to each layer with a carry. Forward mode (``jax.jvp`` itself, ``jax.jacfwd``) asks
-        for "scan" or "associative"; ``jax.grad``, ``jax.hessian`` and so on take any.
-      memory: what the fused method keeps for the backward pass: ``"preactivations"`` (the products in the loop and
+        for "scan"; ``jax.grad``, ``jax.hessian`` and so on take any.
+      memory: what all methods but "scan" keep for the backward pass: ``"preactivations"`` (the products in the loop and
         the carries: fastest), ``"carries"``, ``"edges"`` (the carry every ``block`` steps: least); ``"auto"`` is the
         first of them that keeps at most 2 GiB.
-      block: steps per block of time in the fused method; None is about 16.
+      block: steps per block of time; None is about 16 for "fused", and what stays in cache for "associative".
       length: T, for a cell without input.
 
     Returns:

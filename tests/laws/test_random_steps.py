@@ -1,0 +1,110 @@
+"""Law 2 beyond the cells of the registry: for random steps `method="fused"` gives what "scan" gives."""
+
+import dataclasses
+
+import hypothesis
+import jax.numpy as jnp
+import pytest
+from hypothesis import strategies
+from jax.extend.core import primitives
+
+from rnnjax.recurrence import fused, products, program, reverse
+from tests.laws.random_examples import ALL_SETTINGS, Example, compare, deal
+from tests.laws.random_steps import KINDS, OUTPUTS, UPDATES, features, random_step
+
+SEEDS = range(20)
+
+
+def drawn(seed: int) -> Example:
+    return deal(random_step, list(KINDS), seed, SEEDS)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_fused_is_scan_for_random_steps(seed, jit):
+    assert drawn(seed).runs_by("fused")
+    compare(drawn(seed), "fused", jit)
+
+
+def test_the_examples_have_all_features():
+    """What the test above meets: every kind of op where the carry needs it, products in every part, and so on."""
+    found = set().union(*(features(drawn(seed).step) | drawn(seed).features() for seed in SEEDS))
+    wanted = {f"{kind} (loop)" for kind in KINDS}
+    wanted |= {f"{kind} ({place})" for kind in ("weight used twice", "both orders") for place in ("before", "after")}
+    wanted |= {f"carry: {how}" for how in (*UPDATES, "key split", "key kept")} | {f"output: {name}" for name in OUTPUTS}
+    wanted |= {"closed-over weight", "weight shared", "weight on x and on the carry", "product of two carried values"}
+    wanted |= ALL_SETTINGS
+    assert wanted <= found, wanted - found
+
+
+def test_fused_is_scan_for_whatever_hypothesis_draws(request, jit):
+    """Two hundred more with `--all`; the first that fails is made smaller."""
+    examples = 200 if request.config.getoption("--all") else 2
+
+    @hypothesis.settings(max_examples=examples, derandomize=True, database=None, deadline=None)
+    @hypothesis.given(strategies.randoms(use_true_random=False))
+    def agree(rng):
+        compare(Example.draw(random_step, rng), "fused", jit)
+
+    agree()
+
+
+# Planted mistakes: the comparison above has to find each of them.
+
+
+def _zeros(*args):
+    """In place of a summand's cotangent: a sum that forgets it."""
+    return jnp.zeros_like(args[0])
+
+
+def _entering_too_late(edge, after, reverse):
+    """The carry after each step for that before it."""
+    del edge, reverse
+    return after
+
+
+def _weight_gradient_without_operands(self, operands, ds, original=products.Product.weight_gradient):
+    return original(self, jnp.ones_like(operands), ds)
+
+
+def _weight_gradient_of_the_last_step(self, operands, ds, original=products.Product.weight_gradient):
+    return original(self, operands[-1:], ds[-1:])
+
+
+def _transposed_weight_gradient(self, operands, ds, original=products.Product.weight_gradient):
+    gradient = original(self, operands, ds)
+    return gradient.T if gradient.ndim == 2 and gradient.shape[0] == gradient.shape[1] else gradient
+
+
+def _backward_in_the_same_direction(self, d_carry, inputs, num_steps, reverse, original=fused._Reverse.block):
+    return original(self, d_carry, inputs, num_steps, not reverse)
+
+
+def _first_products(program, level, original=products.find_sums):
+    return [
+        s if len(s.products) == 1 else dataclasses.replace(s, products=s.products[:1]) for s in original(program, level)
+    ]
+
+
+MISTAKES = {
+    "the carry that enters a step, off by one": (fused, "entering", _entering_too_late),
+    "a sum forgets its other terms": (reverse, "_as_summand", _zeros),
+    "a sum forgets its other products": (reverse, "find_sums", _first_products),
+    "weight gradients without operands": (products.Product, "weight_gradient", _weight_gradient_without_operands),
+    "weight gradients of the last step alone": (products.Product, "weight_gradient", _weight_gradient_of_the_last_step),
+    "weight gradients transposed": (products.Product, "weight_gradient", _transposed_weight_gradient),
+    "the backward pass runs forward": (fused._Reverse, "block", _backward_in_the_same_direction),
+    "rules of custom_jvp ignored": (program, "_CALLS", program._CALLS | {primitives.custom_jvp_call_p}),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_planted_mistake_is_found(mistake, jit, monkeypatch):
+    """By one of the first examples: by its numbers, not by an error."""
+
+    def compare_all():
+        for seed in SEEDS:
+            compare(drawn(seed), "fused", jit)
+
+    monkeypatch.setattr(*MISTAKES[mistake])
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        compare_all()
