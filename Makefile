@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-peers test-newest constraints clean
+.PHONY: help demo test test-all test-peers test-newest bench bench-all constraints clean
 
 export PYTHON TEXT
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -39,6 +39,14 @@ test-peers: ## compare with torch, keras, haiku and equinox (installs them)
 test-newest: ## the tests with the newest jax, where a Python 3.12 is found
 	@sh .ci/setup newest
 	@test ! -x .venv-newest/bin/python || .venv-newest/bin/python $(pytest) $(ARGS)
+
+bench: ## measure against plain scan, flax linen and torch (installs the peers; under 10 minutes)
+	@sh .ci/setup peers
+	$(python) -m benchmarks --lengths 1000 10000 $(ARGS)
+
+bench-all: ## also flax NNX, haiku, equinox, keras, and T = 100,000
+	@sh .ci/setup peers
+	$(python) -m benchmarks --peers all $(ARGS)
 
 constraints: ## renew the pins in constraints/ (needs uv); torch stays at 2.13.0, without its CUDA packages
 	for v in 3.11 3.12 3.13 3.14; do \

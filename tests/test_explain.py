@@ -59,10 +59,10 @@ def test_long_sequences_of_affine_cells(cell):
     found = explain(cell, 10_000)
     assert found.method == "associative"
     assert "affine" in found.reason
-    assert found.memory is None
+    assert found.memory == "preactivations"
     assert found.layers[0].taps == ()
     assert found.layers[0].obstacles == {}
-    assert explain(cell, T).method != "associative"
+    assert explain(cell, T).method == "fused"
 
 
 def test_a_chain_layer_by_layer():

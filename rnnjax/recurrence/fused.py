@@ -38,8 +38,12 @@ def differentiable(
         return partial(affine_scan, moves=None if mask_at is None else x[mask_at]) if affine else lax.scan
 
     extra = kept_variables(parts, memory)
-    saving = split_program(parts.program, parts.carry_in, parts.x, parts.carry_out, [*parts.y, *extra])
-    num_y = len(parts.y)
+    given = list({id(v): v for v in [*parts.y, *extra]}.values())  # what is both kept and given is stored once
+    saving = split_program(parts.program, parts.carry_in, parts.x, parts.carry_out, given)
+
+    def picked(variables, y):
+        by_identity = {id(v): leaf for v, leaf in zip(given, y, strict=True)}
+        return [by_identity[id(v)] for v in variables]
 
     def over_time(parts, invariant, carry, x):
         known = _by_variable(parts.invariant.outputs, invariant)
@@ -56,8 +60,11 @@ def differentiable(
         return carry, y
 
     def forward(invariant, carry, x):
-        carry, y, edges = over_time(parts if memory == "edges" else saving, invariant, carry, x)
-        return (carry, y[:num_y]), (invariant, x, edges, y[num_y:])
+        if memory == "edges":
+            carry, y, edges = over_time(parts, invariant, carry, x)
+            return (carry, y), (invariant, x, edges, [])
+        carry, y, edges = over_time(saving, invariant, carry, x)
+        return (carry, picked(parts.y, y)), (invariant, x, edges, picked(extra, y))
 
     def backward(saved, cotangents):
         invariant, x, edges, kept = saved
@@ -68,7 +75,7 @@ def differentiable(
         def block(state, inputs, edge, num_steps):
             x, kept, d_y = inputs
             if memory == "edges":
-                kept = run_block(saving, known, edge, x, num_steps, reverse, scan(x))[1][num_y:]
+                kept = picked(extra, run_block(saving, known, edge, x, num_steps, reverse, scan(x))[1])
             after, values = kept[: len(edge)], kept[len(edge) :]
             before = [entering(one, many, reverse) for one, many in zip(edge, after, strict=True)]
             d_carry, d_x, gradients = back.block(

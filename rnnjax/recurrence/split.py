@@ -10,7 +10,7 @@ from rnnjax.recurrence.program import Part, Program, Variable, is_var, trace
 
 INVARIANT, BEFORE, LOOP = range(3)  # what a variable depends on at most: constants; an input x too; the carry too
 
-# Equations that cost nothing where they are fused into what uses them, and memory where they are not.
+# Equations that cost nothing where they are fused into what uses them, as all but products do, and memory where not.
 _FREE = {lax.broadcast_in_dim_p, lax.iota_p}
 
 
@@ -65,7 +65,7 @@ def split_program(program: Program, carry_in: list[Variable], x: list[Variable],
     wanted = {*after.inputs, *(v for v in y if is_var(v))}
     kept = [v for v in variables if v in in_loop and level[v] == LOOP and v in wanted]
     loop = program.part([v for v in variables if ready(v)] + carry_in, [*carry_out, *kept])
-    used = {*loop.inputs, *after.inputs, *(v for v in y if is_var(v))}
+    used = {*loop.inputs, *after.inputs, *(v for v in [*carry_out, *y] if is_var(v))}
     hoisted = [v for v in variables if v in used and level[v] == BEFORE and v not in x]
     known = [v for v in variables if (level[v] == INVARIANT and v not in free) or v in x]
     before = program.part(known, hoisted)
@@ -79,10 +79,11 @@ def _levels(program: Program, carry_in, x):
     """What each variable depends on, in the order of definition, and which variables are free to compute again."""
     level = dict.fromkeys(program.constants, INVARIANT) | dict.fromkeys(x, BEFORE) | dict.fromkeys(carry_in, LOOP)
     free = set()
+    factors = {v for e in program.equations if e.primitive is lax.dot_general_p for v in e.invars if is_var(v)}
     for equation in program.equations:
         depth = max((level[v] for v in equation.invars if is_var(v)), default=INVARIANT)
         level.update(dict.fromkeys(equation.outvars, depth))
-        if equation.primitive in _FREE:
+        if equation.primitive in _FREE and factors.isdisjoint(equation.outvars):
             free.update(equation.outvars)
     return level, free
 

@@ -15,7 +15,7 @@ from jax import lax
 
 import rnnjax as rx
 
-B, D, HEADS, H = 3, 5, 2, 6  # H is HEADS heads of 3
+D, HEADS, H = 5, 2, 6  # H is HEADS heads of 3
 START = ("h", "g", "x @ W_in", "x")  # the values before the first op
 SHARED, CLOSED = 2, 2  # the weights of params, which any number of ops share; the index of the closed-over one
 
@@ -90,6 +90,8 @@ PRODUCTS: dict[str, Callable] = {
     "product and elementwise": lambda a, b, w, now: a @ w + b * w[0] + w[1],
     "product used twice": lambda a, b, w, now: (p := a @ w + b) * 0.5 + jnp.tanh(p),
     "wide product and slices": _gates,
+    "broadcast weight": lambda a, b, w, now: a @ jnp.broadcast_to(0.4 * w[0], (H, H)) + b,
+    "literal weight": lambda a, b, w, now: a @ jnp.full((H, H), 0.2) - b,
     "outer sum": lambda a, b, w, now: (a[..., None, :] @ w)[..., 0, :] + b,
 }
 KINDS: dict[str, Callable] = PRODUCTS | {
@@ -98,7 +100,7 @@ KINDS: dict[str, Callable] = PRODUCTS | {
     "elementwise": lambda a, b, w, now: a * w[0] - b / (2 + w[1] ** 2),
     "gate": lambda a, b, w, now: jax.nn.sigmoid(a) * jnp.tanh(b),
     "softplus": lambda a, b, w, now: jax.nn.softplus(a) - b,
-    "leak": lambda a, b, w, now: 0.3 * a + 0.7 * b,
+    "mixture": lambda a, b, w, now: 0.3 * a + 0.7 * b,
     "slices": lambda a, b, w, now: jnp.concatenate([a[..., 2:], b[..., :2]], axis=-1),
     "normalise": lambda a, b, w, now: (a - a.mean(-1, keepdims=True)) / jnp.sqrt(1 + a.var(-1, keepdims=True)),
     "broadcast sum": lambda a, b, w, now: (a @ w)[..., :1] + (b[..., :1] + b),
@@ -109,6 +111,7 @@ KINDS: dict[str, Callable] = PRODUCTS | {
     "custom_jvp": lambda a, b, w, now: straight_through(a) * jnp.cos(b),
     "custom_vjp": lambda a, b, w, now: halved_backwards(a) + b,
     "checkpoint": lambda a, b, w, now: jax.checkpoint(lambda a, b: jnp.tanh(a @ w) * b)(a, b),
+    "gradient inside": lambda a, b, w, now: jax.grad(lambda a: (jnp.sin(a @ w) * b).sum())(a),
     "stop_gradient": lambda a, b, w, now: lax.stop_gradient(a) * jnp.tanh(b),
     "integer": lambda a, b, w, now: a * jnp.cos(now.count)[..., None] + w[now.count % H],
     "boolean": lambda a, b, w, now: jnp.where(now.flag[..., None], a, b),
@@ -117,7 +120,7 @@ KINDS: dict[str, Callable] = PRODUCTS | {
 }
 OF_CARRY = {"integer", "boolean", "noise"}  # kinds that depend on the carry whatever their operands
 
-UPDATES = ("tanh", "leak", "pass", "literal", "params", "keep")  # of the carry's second leaf
+UPDATES = ("tanh", "leak", "pass", "constant", "weights", "keep")  # of the carry's second leaf
 OUTPUTS = ("value", "carry before", "carry after", "x alone", "params alone", "literal", "count", "twice")
 
 
@@ -178,8 +181,8 @@ class RandomStep(NamedTuple):
                     "tanh": lambda: jnp.tanh(values[index]),
                     "leak": lambda: 0.6 * g + 0.4 * jnp.tanh(values[index]),
                     "pass": lambda: values[index % len(START)],
-                    "literal": lambda: jnp.full_like(g, 0.5),
-                    "params": lambda: jnp.broadcast_to(params["W"][0][0], g.shape),
+                    "constant": lambda: jnp.full_like(g, 0.5),
+                    "weights": lambda: jnp.broadcast_to(params["W"][0][0], g.shape),
                     "keep": lambda: g,
                 }[how](),
             ),
@@ -226,8 +229,9 @@ def initial_carry(params: Any, batch_shape: tuple[int, ...]) -> dict:
 
 
 def random_step(rng: random.Random, whole: bool = True, dealt: Sequence[str] = ()) -> RandomStep:
-    """Draw a step of 4 to 8 ops, with the dealt ones among them, which depend on the carry."""
-    kinds = [*dealt, *(rng.choice(list(KINDS)) for _ in range(rng.randint(4, 8) - len(dealt)))]
+    """Draw a step of 4 to 8 ops; of what is dealt, ops stand in the loop, and updates and outputs are taken."""
+    kinds = [kind for kind in dealt if kind in KINDS]
+    kinds += [rng.choice(list(KINDS)) for _ in range(rng.randint(4, 8) - len(kinds))]
     ops: list[Op] = []
     for kind in sorted(kinds, key=lambda _: rng.random()):
         last, carried = len(START) + len(ops) - 1, _carried(ops)
@@ -240,12 +244,15 @@ def random_step(rng: random.Random, whole: bool = True, dealt: Sequence[str] = (
             a, b = rng.choice(of_x), rng.choice(of_x)
         ops.append(Op(kind, a, b, rng.randrange(SHARED + 1)))
     count = len(START) + len(ops)
-    update = rng.choice(UPDATES), rng.randrange(count)
-    named = [(name, rng.randrange(count)) for name in rng.sample(OUTPUTS[1:], 3)]
+    update = rng.choice([how for how in UPDATES if how in dealt] or UPDATES), rng.randrange(count)
+    names = [*(name for name in OUTPUTS if name in dealt), *rng.sample(OUTPUTS, 2)]
+    named = [(name, rng.randrange(count)) for name in names]
     step = RandomStep(tuple(ops), (count - 1,), update, rng.randrange(count), rng.random() < 0.7, (), whole)
+    astray = {i for i, op in enumerate(ops, len(START)) if op.kind in dealt} - _needed(step)
+    step = step._replace(h=(count - 1, *sorted(astray)))
     unused = sorted(set(range(len(START), count)) - _used(step))
     if rng.random() < 0.5:
-        return step._replace(h=(count - 1, *unused), outputs=tuple(named))
+        return step._replace(h=(*step.h, *unused), outputs=tuple(named))
     return step._replace(outputs=(*(("value", i) for i in unused), *named))
 
 
@@ -259,6 +266,15 @@ def _into_carry(step):
     return {*step.h, step.flag} | ({step.update[1]} if step.update[0] in ("tanh", "leak") else set())
 
 
+def _needed(step):
+    """The values that the next carry depends on."""
+    needed = _into_carry(step)
+    for i, op in reversed(list(enumerate(step.ops, len(START)))):
+        if i in needed:
+            needed |= {op.a, op.b}
+    return needed
+
+
 def _carried(ops):
     """The values that depend on the carry."""
     carried = {0, 1}
@@ -270,10 +286,7 @@ def _carried(ops):
 
 def features(step: RandomStep) -> set[str]:
     """What a step has: each kind of op with the part of the step it stands in, uses of weights, updates, outputs."""
-    carried, needed = _carried(step.ops), _into_carry(step)
-    for i, op in reversed(list(enumerate(step.ops, len(START)))):
-        if i in needed:
-            needed |= {op.a, op.b}
+    carried, needed = _carried(step.ops), _needed(step)
     found, weights = set(), {}
     for i, op in enumerate(step.ops, len(START)):
         place = "before" if i not in carried else "loop" if i in needed else "after"
@@ -282,6 +295,7 @@ def features(step: RandomStep) -> set[str]:
             found.add("product of two carried values")
         if op.kind in PRODUCTS:
             weights.setdefault(op.weight, []).append(place)
+            found.add(f"some product {place}")
             found |= {"closed-over weight"} if op.weight == CLOSED and place == "loop" else set()
     for places in weights.values():
         found |= {"weight shared"} if len(places) > 1 else set()

@@ -60,8 +60,8 @@ def fused(*settings):
 @pytest.mark.parametrize("entry", CELLS, ids=repr)
 def test_methods_agree(entry, seed, jit):
     """With mask and resets, and a key where the cell draws."""
-    ways = [{"method": "associative"}] if entry.name in AFFINE else []
-    assert_all_alike(entry, jit, [*fused("preactivations"), *ways], seed=seed)
+    ways = [{"method": "associative", "memory": memory} for memory in ("preactivations", "edges")]
+    assert_all_alike(entry, jit, fused("preactivations") + (ways if entry.name in AFFINE else []), seed=seed)
 
 
 VARIANTS = {
@@ -89,7 +89,7 @@ def test_memory_settings_agree(name, variant, jit):
 )
 @pytest.mark.parametrize("name", ["learned_carry_lru", full("mingru"), full("zoneout_lru")])
 def test_associative_variants_agree(name, variant, jit):
-    assert_all_alike(BY_NAME[name], jit, [{"method": "associative"}], **variant)
+    assert_all_alike(BY_NAME[name], jit, [{"method": "associative", "block": 5}], **variant)
 
 
 @pytest.mark.parametrize("num_steps", [0, 1, 2, full(3), full(4)])
@@ -164,20 +164,14 @@ def test_vmap_over_params_and_keys(jit):
     assert_close(actual, jax.tree.map(lambda *leaves: np.stack(leaves), *singles), rtol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{}, {"method": "fused"}], ids=str)
-def test_forward_mode_is_refused_with_advice(options):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("gru_after", {}), ("gru_after", {"method": "fused"}), ("lru", {"method": "associative"})],
+    ids=str,
+)
+def test_forward_mode_is_refused_with_advice(name, options):
     """By the methods whose derivative is defined in reverse; where unroll itself is the outermost call."""
-    entry = BY_NAME["gru_after"]
+    entry = BY_NAME[name]
     params, xs = random_params(entry), random_inputs(entry)
     with pytest.raises(TypeError, match=r"for forward mode .* use method='scan'"):
         jax.jvp(lambda params: rx.unroll(entry.cell, params, xs, **options)[1], (params,), (params,))
-
-
-def test_forward_mode_of_associative(jit):
-    entry = BY_NAME["lru"]
-    params, xs = random_params(entry), random_inputs(entry)
-
-    def forward(method):
-        return jax.jvp(lambda params: rx.unroll(entry.cell, params, xs, method=method)[1], (params,), (params,))
-
-    assert_close(*jit(lambda: (forward("associative"), forward("scan")))())

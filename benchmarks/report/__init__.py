@@ -1,0 +1,1 @@
+"""What the rows say: claims against what is required, tables, a picture."""
