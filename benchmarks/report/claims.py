@@ -83,10 +83,10 @@ def _peers(rows: Sequence[Row]) -> Iterator[Claim]:
             for names, limits in ((present, jax_limits[cell]), (["torch"], torch_limits[cell]), (["scan"], NONE)):
                 text = f"{cell} {pass_name} / {' or '.join(names).replace('scan', 'plain scan')}"
                 yield from _mean(text, best_ratios(chosen, OURS, names), limits)
-    scans = select(rows, variant="scan")
+    scans = select(rows, variant="scan", **{"pass": "training"})
     if scans:
         worst = max(scans, key=lambda row: ratio(row, OURS))
-        where = f"{worst['cell']} {worst['T']},{worst['B']},{worst['I']},{worst['H']} {worst['pass']}"
+        where = f"{worst['cell']} {worst['T']},{worst['B']},{worst['I']},{worst['H']} training"
         yield Claim(f"worst single row / plain scan: {where}", ratio(worst, OURS), *ANY_ROW)
     for cell in CELLS:
         chosen = select(rows, cell=cell, **{"pass": "training"})

@@ -11,9 +11,9 @@ from rnnjax._types import Carry, InputSize, Key, Params, input_spec
 from rnnjax.compose._wrapper import Wrapper
 from rnnjax.compose.regularize import drop
 from rnnjax.recurrence import protocol
-from rnnjax.recurrence.products import find_taps, run_with_operands
 from rnnjax.recurrence.protocol import BIND_WITHIN, DRAW_AT_BIND, Bound
 from rnnjax.recurrence.split import split
+from rnnjax.recurrence.taps import find_taps, run_with_operands
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)

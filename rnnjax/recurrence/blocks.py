@@ -33,6 +33,12 @@ def run_invariant(split: Split) -> dict:
     return dict(zip(split.invariant.outputs, values, strict=True))
 
 
+def with_weights(split: Split, invariant: dict) -> dict:
+    """The constants with the merged weights of this split's loop."""
+    merged = split.weights(*(invariant[v] for v in split.weights.inputs)) if split.weights.outputs else []
+    return invariant | dict(zip(split.weights.outputs, merged, strict=True))
+
+
 def run_block(
     split: Split,
     invariant: dict,
@@ -44,16 +50,19 @@ def run_block(
 ) -> tuple[list[Any], list[Any]]:
     """``(carry, y)`` of one block of steps, which are the first axis of each leaf of x and y.
 
+    ``invariant`` is ``with_weights``.
+
     The loop runs by ``scan``, which has the arguments of ``lax.scan``.
     """
     values = dict(zip(split.x, x, strict=True))
     _at_all_steps(split.before, invariant, values, num_steps)
 
-    per_step = [v for v in split.loop.inputs if v in values]
+    loop = split.merged_loop
+    per_step = [v for v in loop.inputs if v in values]
 
     def tick(carry, now):
         known = invariant | dict(zip([*split.carry_in, *per_step], [*carry, *now], strict=True))
-        out = split.loop(*(known[v] for v in split.loop.inputs))
+        out = loop(*(known[v] for v in loop.inputs))
         return out[: len(carry)], out[len(carry) :]
 
     carry, kept = scan(tick, carry, [values[v] for v in per_step], length=num_steps, reverse=reverse)

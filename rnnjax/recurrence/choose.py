@@ -90,14 +90,22 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         method, reason = "fused", "products leave the loop, and so do weight gradients"
     else:
         method, reason = plan.method, "it was asked for"
-    block = plan.block or (block_size(r.num_steps) if method == "fused" else affine_block_size(parts, r.num_steps))
+    block = plan.block or (
+        block_size(parts, r.num_steps) if method == "fused" else affine_block_size(parts, r.num_steps)
+    )
     memory = fitting_memory(parts, r.num_steps) if plan.memory == "auto" else plan.memory
     return Choice(method, reason, r.num_steps, memory, block, parts, found)
 
 
-def block_size(num_steps: int) -> int:
-    """About 16 steps: fewer leave the products narrow, more leave the cache; a divisor of T where there is one near."""
-    return num_steps if num_steps <= 32 else min(range(8, 33), key=lambda size: (num_steps % size > 0, abs(size - 16)))
+def block_size(parts: Split, num_steps: int) -> int:
+    """About 16 steps, more of small ones; a divisor of T where there is one near.
+
+    Fewer leave the products narrow, more leave the cache and need memory.
+    """
+    ideal = min(max(16, 2**15 // max((_numbers([v]) for v in parts.carry_in), default=1)), 128)
+    if num_steps <= 2 * ideal:
+        return num_steps
+    return min(range(ideal // 2, 2 * ideal + 1), key=lambda size: (num_steps % size > 0, abs(size - ideal)))
 
 
 def affine_block_size(parts: Split, num_steps: int) -> int:
@@ -120,7 +128,7 @@ def kept_bytes(parts: Split, num_steps: int, memory: str, block: int) -> int:
 
 def fitting_memory(parts: Split, num_steps: int) -> str:
     """The fastest setting that keeps at most MEMORY_LIMIT bytes, or that which keeps least."""
-    block = block_size(num_steps)
+    block = block_size(parts, num_steps)
     fits = (memory for memory in MEMORY if kept_bytes(parts, num_steps, memory, block) <= MEMORY_LIMIT)
     return next(fits, MEMORY[-1])
 

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax.recurrence.associative import affine_scan
-from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant
+from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant, with_weights
 from rnnjax.recurrence.devices import vary
+from rnnjax.recurrence.factors import gather_factors
 from rnnjax.recurrence.products import Product, accumulator
 from rnnjax.recurrence.program import Variable
 from rnnjax.recurrence.reverse import find_stages, is_float, reverse_step
@@ -46,7 +47,7 @@ def differentiable(
         return [by_identity[id(v)] for v in variables]
 
     def over_time(parts, invariant, carry, x):
-        known = _by_variable(parts.invariant.outputs, invariant)
+        known = with_weights(parts, invariant)
 
         def run(carry, x, _, num_steps):
             after, y = run_block(parts, known, carry, x, num_steps, reverse, scan(x))
@@ -56,26 +57,28 @@ def differentiable(
 
     @jax.custom_vjp
     def run(invariant, carry, x):
-        carry, y, _ = over_time(parts, invariant, carry, x)
+        carry, y, _ = over_time(parts, _by_variable(parts.invariant.outputs, invariant), carry, x)
         return carry, y
 
     def forward(invariant, carry, x):
+        known = _by_variable(parts.invariant.outputs, invariant)
         if memory == "edges":
-            carry, y, edges = over_time(parts, invariant, carry, x)
+            carry, y, edges = over_time(parts, known, carry, x)
             return (carry, y), (invariant, x, edges, [])
-        carry, y, edges = over_time(saving, invariant, carry, x)
+        carry, y, edges = over_time(saving, known, carry, x)
         return (carry, picked(parts.y, y)), (invariant, x, edges, picked(extra, y))
 
     def backward(saved, cotangents):
         invariant, x, edges, kept = saved
         known = _by_variable(parts.invariant.outputs, invariant)
         d_carry, d_y = (_floats(vs, ds) for vs, ds in zip((parts.carry_out, parts.y), cotangents, strict=True))
+        known_again = with_weights(saving, known)
         back = _Reverse.of(parts, known, extra[len(parts.carry_out) :])
 
         def block(state, inputs, edge, num_steps):
             x, kept, d_y = inputs
             if memory == "edges":
-                kept = picked(extra, run_block(saving, known, edge, x, num_steps, reverse, scan(x))[1])
+                kept = picked(extra, run_block(saving, known_again, edge, x, num_steps, reverse, scan(x))[1])
             after, values = kept[: len(edge)], kept[len(edge) :]
             before = [entering(one, many, reverse) for one, many in zip(edge, after, strict=True)]
             d_carry, d_x, gradients = back.block(
@@ -132,10 +135,11 @@ class _Reverse:
 
         d_carry = [v.aval for v in parts.carry_in if is_float(v)]
         d_y = [v.aval for v in parts.y if is_float(v)]
-        reversed_parts = split(step, d_carry, [*(v.aval for v in names), *d_y])
+        reversed_parts = split(step, d_carry, [*(v.aval for v in names), *d_y], gather_factors)
         products = [product for product, _, _ in found.products]
         constants = list(dict.fromkeys([*found.constants, *(product.weight for product in products)]))
-        return cls(reversed_parts, run_invariant(reversed_parts), list(found.constants), constants, products)
+        invariant = with_weights(reversed_parts, run_invariant(reversed_parts))
+        return cls(reversed_parts, invariant, list(found.constants), constants, products)
 
     def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, scan: Callable):
         """``(d_carry, d_x, gradients of the constants)`` of one block."""

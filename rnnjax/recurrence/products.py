@@ -1,14 +1,14 @@
 """Where parameters meet what changes over time: products with a constant factor, and the sums they stand in."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.recurrence.program import Equation, Part, Program, Variable, is_var
-from rnnjax.recurrence.split import INVARIANT, LOOP, Split
+from rnnjax.recurrence.levels import INVARIANT
+from rnnjax.recurrence.program import Equation, Program, Variable, is_var
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ def find_sums(program: Program, level: dict[Variable, int]) -> list[Sum]:
     sums: dict[Variable, Sum] = {}
     for equation in program.equations:
         if equation.primitive is lax.dot_general_p:
-            product = _product(equation, level)
+            product = find_product(equation, level)
             if product is not None:
                 (out,) = equation.outvars
                 sums[out] = Sum(out, [product], [], [equation])
@@ -128,35 +128,8 @@ def find_sums(program: Program, level: dict[Variable, int]) -> list[Sum]:
     return list(sums.values())
 
 
-def find_taps(split: Split) -> list[Product]:
-    """The products in the loop through which the carry meets params."""
-    found = (_product(e, split.level) for e in split.loop.equations if e.primitive is lax.dot_general_p)
-    return [product for product in found if product is not None and split.level[product.operand] == LOOP]
-
-
-def run_with_operands(split: Split, inputs: list[Any], change: Callable[[int, Product, Any], Any]) -> list[Any]:
-    """A traced step's results where the operand of the i-th tap is ``change(i, tap, operand)``."""
-    program, taps = split.program, {id(tap.equation): (index, tap) for index, tap in enumerate(find_taps(split))}
-    values: dict[Variable, Any] = program.constants | dict(zip(program.inputs, inputs, strict=True))
-
-    def run(equations, known):
-        part = Part.of(equations)
-        values.update(zip(part.outputs, part(*(known[v] for v in part.inputs)), strict=True))
-
-    waiting: list[Equation] = []
-    for equation in program.equations:
-        if id(equation) in taps:
-            run(waiting, values)
-            index, tap = taps[id(equation)]
-            run([equation], values | {tap.operand: change(index, tap, values[tap.operand])})
-            waiting = []
-        else:
-            waiting.append(equation)
-    run(waiting, values)
-    return [values[v] if is_var(v) else jnp.asarray(v.val, v.aval.dtype) for v in program.outputs]
-
-
-def _product(equation, level):
+def find_product(equation: Equation, level: dict[Variable, int]) -> Product | None:
+    """A dot_general as a product with a constant factor, None if it is none."""
     one, other = equation.invars
     if not is_var(one) or not is_var(other) or (level[one] == INVARIANT) == (level[other] == INVARIANT):
         return None

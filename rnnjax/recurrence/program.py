@@ -79,6 +79,21 @@ def trace(fn: Callable[..., Sequence[Any]], *arguments: Any) -> Program:
     return Program(constants, list(closed.jaxpr.invars), equations, outputs)
 
 
+def equations_of(fn: Callable[..., Sequence[Any]], inputs: list[Variable], outputs: list[Variable]) -> list[Equation]:
+    """The equations that compute ``outputs`` as ``fn`` of ``inputs``."""
+    program = trace(fn, *(v.aval for v in inputs))
+    names = dict(zip(program.inputs, inputs, strict=True)) | dict(zip(program.outputs, outputs, strict=True))
+    return [
+        e.replace(invars=[_renamed(v, names) for v in e.invars], outvars=[names.get(v, v) for v in e.outvars])
+        for e in program.equations
+    ]
+
+
+def new_variable(like: Any, shape: tuple[int, ...]) -> Variable:
+    """A variable of another shape."""
+    return jex.Var(like.update(shape=shape))
+
+
 def _written_out(equations, names, constants, top=False):
     """The equations with calls replaced by what they call; each time its variables are new ones."""
     for equation in equations:

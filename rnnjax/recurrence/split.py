@@ -4,14 +4,9 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from jax import lax
-
+from rnnjax.recurrence.levels import BEFORE, INVARIANT, LOOP, find_levels
+from rnnjax.recurrence.merge import merge
 from rnnjax.recurrence.program import Part, Program, Variable, is_var, trace
-
-INVARIANT, BEFORE, LOOP = range(3)  # what a variable depends on at most: constants; an input x too; the carry too
-
-# Equations that cost nothing where they are fused into what uses them, as all but products do, and memory where not.
-_FREE = {lax.broadcast_in_dim_p, lax.iota_p}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +29,17 @@ class Split:
     after: Part  # invariant, x, hoisted, kept -> late
     kept: list[Variable]  # what the loop gives beside its carry
     late: list[Variable]
+    weights: Part  # invariant -> weights of products that are merged in
+    merged_loop: Part  # the loop as it runs
 
 
-def split(step: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Sequence[Any], x: Sequence[Any]) -> Split:
-    """Trace ``step(carry, x) -> (carry, y)``, which takes and gives lists of arrays, and split it."""
+def split(
+    step: Callable[..., tuple[Sequence[Any], Sequence[Any]]],
+    carry: Sequence[Any],
+    x: Sequence[Any],
+    rewrite: Callable[[Program, list[Variable], list[Variable]], Program] = lambda program, carry_in, x: program,
+) -> Split:
+    """Trace ``step(carry, x) -> (carry, y)``, which takes and gives lists of arrays, and split it, rewritten."""
 
     def flat(*arguments):
         after, y = step(list(arguments[: len(carry)]), list(arguments[len(carry) :]))
@@ -45,6 +47,7 @@ def split(step: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Seque
 
     program = trace(flat, *carry, *x)
     num = len(carry)
+    program = rewrite(program, program.inputs[:num], program.inputs[num:])
     return split_program(
         program, program.inputs[:num], program.inputs[num:], program.outputs[:num], program.outputs[num:]
     )
@@ -52,7 +55,7 @@ def split(step: Callable[..., tuple[Sequence[Any], Sequence[Any]]], carry: Seque
 
 def split_program(program: Program, carry_in: list[Variable], x: list[Variable], carry_out: list, y: list) -> Split:
     """``split`` of a step that was traced."""
-    level, free = _levels(program, carry_in, x)
+    level, free = find_levels(program, carry_in, x)
 
     def ready(v):  # before the loop, at a cost
         return level[v] < LOOP and v not in free
@@ -72,20 +75,8 @@ def split_program(program: Program, carry_in: list[Variable], x: list[Variable],
     used |= set(before.inputs)
     once = [v for v in variables if v in used and level[v] == INVARIANT]
     invariant = program.part(list(program.constants), once)
-    return Split(program, carry_in, x, carry_out, y, level, invariant, before, loop, after, kept, late)
-
-
-def _levels(program: Program, carry_in, x):
-    """What each variable depends on, in the order of definition, and which variables are free to compute again."""
-    level = dict.fromkeys(program.constants, INVARIANT) | dict.fromkeys(x, BEFORE) | dict.fromkeys(carry_in, LOOP)
-    free = set()
-    factors = {v for e in program.equations if e.primitive is lax.dot_general_p for v in e.invars if is_var(v)}
-    for equation in program.equations:
-        depth = max((level[v] for v in equation.invars if is_var(v)), default=INVARIANT)
-        level.update(dict.fromkeys(equation.outvars, depth))
-        if equation.primitive in _FREE and factors.isdisjoint(equation.outvars):
-            free.update(equation.outvars)
-    return level, free
+    merged = merge(program, loop, level)
+    return Split(program, carry_in, x, carry_out, y, level, invariant, before, loop, after, kept, late, *merged)
 
 
 def _distinct(variables) -> list:
