@@ -137,3 +137,13 @@ def test_bad_arguments_get_one_clear_sentence():
         explain(rx.LSTM(H), -1)
     with pytest.raises(TypeError, match=r"^explain: cell is the class LSTM"):
         explain(rx.LSTM)
+
+
+def test_an_error_of_the_step_itself_is_not_taken_for_a_refusal():
+    def step(W, h, x):
+        raise NotImplementedError("this gate is still to be written")
+
+    cell = rx.Cell(lambda key, size: jnp.ones((size, H)), lambda W, batch_shape: jnp.zeros((*batch_shape, H)), step)
+    for method in ("auto", "associative"):
+        with pytest.raises(NotImplementedError, match="this gate is still to be written"):
+            rx.explain(cell, D, (3,), 5, method=method)

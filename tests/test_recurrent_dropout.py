@@ -138,3 +138,15 @@ def test_the_rate_may_be_traced():
     run = lambda rate: rx.unroll(rx.RecurrentDropout(rx.GRU(H), rate), params, xs, key=KEY)[1]
     rates = np.array([0.0, 0.4, 1.0])
     np.testing.assert_allclose(jax.vmap(run)(rates), np.stack([run(rate) for rate in rates]), rtol=0, atol=1e-14)
+
+
+def test_refused_where_the_step_has_side_effects():
+    def step(U, carry, x):
+        jax.debug.print("{}", x.sum())
+        h = jnp.tanh(x[..., :H] + carry[0] @ U)
+        return (h,), h
+
+    cell = rx.RecurrentDropout(users(step), 0.5)
+    refusal = r"RecurrentDropout: nothing can be dropped inside Cell\(.*its step has side effects"
+    with pytest.raises(ValueError, match=refusal):
+        cell.init(KEY, D)

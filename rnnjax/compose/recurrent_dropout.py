@@ -11,6 +11,7 @@ from rnnjax._types import Carry, InputSize, Key, Params, input_spec
 from rnnjax.compose._wrapper import Wrapper
 from rnnjax.compose.regularize import drop
 from rnnjax.recurrence import protocol
+from rnnjax.recurrence.program import SideEffectsError
 from rnnjax.recurrence.protocol import BIND_WITHIN, DRAW_AT_BIND, Bound
 from rnnjax.recurrence.split import split
 from rnnjax.recurrence.taps import find_taps, run_with_operands
@@ -95,7 +96,10 @@ class RecurrentDropout(Wrapper):
             return result_leaves[:num_carry], result_leaves[num_carry:]
 
         num_carry = structure.children()[0].num_leaves
-        parts = split(flat, leaves[:num_carry], leaves[num_carry:])
+        try:
+            parts = split(flat, leaves[:num_carry], leaves[num_carry:])
+        except SideEffectsError as error:
+            raise ValueError(f"RecurrentDropout: nothing can be dropped inside {self.cell}: {error}") from None
         taps = find_taps(parts)
         if not taps:
             raise ValueError(

@@ -50,9 +50,8 @@ def run_block(
 ) -> tuple[list[Any], list[Any]]:
     """``(carry, y)`` of one block of steps, which are the first axis of each leaf of x and y.
 
-    ``invariant`` is ``with_weights``.
-
-    The loop runs by ``scan``, which has the arguments of ``lax.scan``.
+    ``invariant`` holds the values of constants, from ``with_weights``. The loop runs by ``scan``, which has the
+    arguments of ``lax.scan``.
     """
     values = dict(zip(split.x, x, strict=True))
     _at_all_steps(split.before, invariant, values, num_steps)

@@ -10,6 +10,7 @@ import jax
 from rnnjax.recurrence.associative import obstacle
 from rnnjax.recurrence.blocks import Blocks, run_invariant
 from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
+from rnnjax.recurrence.program import SideEffectsError
 from rnnjax.recurrence.scan import Recurrence, scan
 from rnnjax.recurrence.split import Split, split
 
@@ -73,7 +74,7 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         return by_scan("there are no steps")
     try:
         parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x])
-    except NotImplementedError as error:
+    except SideEffectsError as error:
         if plan.method == "associative":
             raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {error}") from None
         return by_scan(f"the step cannot be taken apart: {error}")

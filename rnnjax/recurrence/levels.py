@@ -6,7 +6,7 @@ from rnnjax.recurrence.program import Program, Variable, is_var
 
 INVARIANT, BEFORE, LOOP = range(3)  # what a variable depends on at most: constants; an input x too; the carry too
 
-# Equations that cost nothing where they are fused into what uses them, as all but products do, and memory where not.
+# Equations that cost nothing where XLA fuses them into what uses them, and memory elsewhere; products do not fuse them.
 _FREE = {lax.broadcast_in_dim_p, lax.iota_p}
 
 

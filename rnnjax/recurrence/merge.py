@@ -83,13 +83,13 @@ def _narrow(product: Product) -> bool:
     shape = product.weight.aval.shape
     dimensions = (((product.operand.aval.ndim - 1,), (0,)), ((), ()))
     given = product.equation.params
-    plain = not product.weight_first and given["precision"] is None and len(shape) == 2
-    same = jnp.dtype(given["preferred_element_type"] or (shape and product.weight.aval.dtype))
     return (
-        plain
-        and tuple(tuple(map(tuple, pair)) for pair in given["dimension_numbers"]) == dimensions
-        and same == product.weight.aval.dtype
+        not product.weight_first
+        and len(shape) == 2
         and max(shape) <= NARROW
+        and tuple(tuple(map(tuple, pair)) for pair in given["dimension_numbers"]) == dimensions
+        and given["precision"] is None
+        and given["preferred_element_type"] in (None, product.weight.aval.dtype)
     )
 
 

@@ -67,11 +67,19 @@ def _nothing() -> jex.Jaxpr:
     return jax.make_jaxpr(lambda: ())().jaxpr
 
 
+class SideEffectsError(ValueError):
+    """A step that does more than compute: it prints, or calls back to the host."""
+
+
 def trace(fn: Callable[..., Sequence[Any]], *arguments: Any) -> Program:
-    """The program of ``fn``, which takes and gives arrays; of ``arguments`` only shapes and dtypes matter."""
+    """The program of ``fn``, which takes and gives arrays; of ``arguments`` only shapes and dtypes matter.
+
+    Raises:
+      SideEffectsError: the function has some; their order would be lost.
+    """
     closed = jax.make_jaxpr(fn)(*arguments)
     if closed.effects:
-        raise NotImplementedError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
+        raise SideEffectsError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
     constants: dict[Variable, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     names: dict[Variable, Any] = {}
     equations = list(_written_out(closed.jaxpr.eqns, names, constants, top=True))

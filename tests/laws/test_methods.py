@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax as rx
-from rnnjax.recurrence import associative
+from rnnjax.recurrence import associative, merge
 from tests.conftest import full
 from tests.laws.compare import assert_close, assert_same_with_gradients, weigh, with_gradients
 from tests.laws.events import random_events
@@ -175,3 +175,12 @@ def test_forward_mode_is_refused_with_advice(name, options):
     params, xs = random_params(entry), random_inputs(entry)
     with pytest.raises(TypeError, match=r"for forward mode .* use method='scan'"):
         jax.jvp(lambda params: rx.unroll(entry.cell, params, xs, **options)[1], (params,), (params,))
+
+
+@pytest.mark.parametrize("cell", [rx.LSTM(2), rx.GRU(2), rx.GRU(2, reset_after=False)], ids=repr)
+def test_wide_products_which_are_not_merged(cell, jit, monkeypatch):
+    """The weights of this suite are narrow, so that their products are merged in the loop; here none is."""
+    monkeypatch.setattr(merge, "NARROW", 0)
+    jax.clear_caches()
+    assert_all_alike(Entry("wide", cell), jit, fused("preactivations", "edges"))
+    jax.clear_caches()
