@@ -34,7 +34,7 @@ def run_invariant(split: Split) -> dict:
 
 
 def with_weights(split: Split, invariant: dict) -> dict:
-    """The constants with the merged weights of this split's loop."""
+    """The constants with the weights of this split's merged products."""
     merged = split.weights(*(invariant[v] for v in split.weights.inputs)) if split.weights.outputs else []
     return invariant | dict(zip(split.weights.outputs, merged, strict=True))
 
@@ -66,7 +66,7 @@ def run_block(
 
     carry, kept = scan(tick, carry, [values[v] for v in per_step], length=num_steps, reverse=reverse)
     values.update(zip(split.kept, kept, strict=True))
-    _at_all_steps(split.after, invariant, values, num_steps)
+    _at_all_steps(split.merged_after, invariant, values, num_steps)
     return carry, [_over_time(v, invariant, values, num_steps) for v in split.y]
 
 

@@ -13,7 +13,8 @@ from rnnjax.recurrence.associative import affine_scan
 from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant, with_weights
 from rnnjax.recurrence.devices import vary
 from rnnjax.recurrence.factors import gather_factors
-from rnnjax.recurrence.products import Product, accumulator
+from rnnjax.recurrence.gradients import WeightGradients
+from rnnjax.recurrence.products import accumulator
 from rnnjax.recurrence.program import Variable
 from rnnjax.recurrence.reverse import find_stages, is_float, reverse_step
 from rnnjax.recurrence.split import Split, split, split_program
@@ -86,9 +87,8 @@ def differentiable(
             )
             return (d_carry, jax.tree.map(jnp.add, state[1], gradients)), d_x, None
 
-        zeros = [_zeros(v, accumulator(v.aval.dtype)) for v in back.constants]
-        state, d_x, _ = over_blocks(block, (d_carry, zeros), (x, kept, d_y), edges, blocks, not reverse)
-        gradients = _by_variable(back.constants, state[1])
+        state, d_x, _ = over_blocks(block, (d_carry, back.zeros()), (x, kept, d_y), edges, blocks, not reverse)
+        gradients = back.by_constant(state[1])
         return (
             [gradients[v].astype(v.aval.dtype) if v in gradients else None for v in parts.invariant.outputs],
             _aligned(parts.carry_in, state[0]),
@@ -115,8 +115,7 @@ class _Reverse:
     parts: Split
     invariant: dict[Variable, Any]
     direct: list[Variable]  # constants of the forward step whose gradient each step gives
-    constants: list[Variable]  # all that have a gradient
-    products: list[Product]
+    weights: WeightGradients
 
     @classmethod
     def of(cls, parts: Split, known: dict[Variable, Any], sums: list[Variable]) -> "_Reverse":
@@ -130,32 +129,33 @@ class _Reverse:
             d_after, d_y = _aligned(parts.carry_out, d_carry), _aligned(parts.y, inputs[len(names) :])
             d_before, found = reverse_step(parts, stages, known, d_after, values, d_y)
             d_x = [found.x.get(v, jnp.zeros_like(values[v])) for v in parts.x if is_float(v)]
-            factors = [factor for _, *both in found.products for factor in both]
+            factors = [factor for _, operands, d in found.sums for factor in (*operands, d)]
             return d_before, [*d_x, *found.constants.values(), *factors]
 
         d_carry = [v.aval for v in parts.carry_in if is_float(v)]
         d_y = [v.aval for v in parts.y if is_float(v)]
         reversed_parts = split(step, d_carry, [*(v.aval for v in names), *d_y], gather_factors)
-        products = [product for product, _, _ in found.products]
-        constants = list(dict.fromkeys([*found.constants, *(product.weight for product in products)]))
         invariant = with_weights(reversed_parts, run_invariant(reversed_parts))
-        return cls(reversed_parts, invariant, list(found.constants), constants, products)
+        return cls(reversed_parts, invariant, list(found.constants), WeightGradients([s for s, _, _ in found.sums]))
+
+    def zeros(self) -> tuple[list[Any], list[Any]]:
+        """Where the sums over blocks begin: of constants' gradients, and of weights'."""
+        return [_zeros(v, accumulator(v.aval.dtype)) for v in self.direct], self.weights.zeros()
 
     def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, scan: Callable):
-        """``(d_carry, d_x, gradients of the constants)`` of one block."""
+        """``(d_carry, d_x, what the block adds to the sums)``."""
         d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse, scan)
-        num_factors = 2 * len(self.products)
-        factors = out[len(out) - num_factors :]
-        num_x = len(out) - num_factors - len(self.direct)
-        gradients = {
-            v: jnp.sum(d, 0, dtype=accumulator(v.aval.dtype)) for v, d in zip(self.direct, out[num_x:], strict=False)
-        }
-        for product, operands, ds in zip(self.products, factors[::2], factors[1::2], strict=True):
-            gradient = product.weight_gradient(operands, ds)
-            gradients[product.weight] = (
-                gradients[product.weight] + gradient if product.weight in gradients else gradient
-            )
-        return d_carry, out[:num_x], [gradients[v] for v in self.constants]
+        given = iter(out)
+        sizes = [len(s.products) for s in self.weights.sums]
+        d_x = [next(given) for _ in range(len(out) - len(self.direct) - sum(sizes) - len(sizes))]
+        direct = [jnp.sum(next(given), 0, dtype=accumulator(v.aval.dtype)) for v in self.direct]
+        factors = [([next(given) for _ in range(size)], next(given)) for size in sizes]
+        return d_carry, d_x, (direct, self.weights.of_block(factors))
+
+    def by_constant(self, sums: tuple[list[Any], list[Any]]) -> dict[Variable, Any]:
+        """The gradients of constants from the sums over blocks."""
+        direct, weights = _by_variable(self.direct, sums[0]), self.weights.by_weight(sums[1])
+        return {v: direct[v] + weights[v] if v in direct and v in weights else d for v, d in (direct | weights).items()}
 
 
 def _by_variable(variables: Sequence[Variable], values: Sequence[Any]) -> dict[Variable, Any]:

@@ -1,4 +1,4 @@
-"""Narrow products in a loop, merged: one product of twice the width costs less than two."""
+"""Products merged: one of twice the width costs less than two, and one wide enough keeps all cores busy."""
 
 import functools
 import itertools
@@ -10,18 +10,16 @@ from jax import lax
 from rnnjax.recurrence.products import Product, find_product, find_sums
 from rnnjax.recurrence.program import Equation, Part, Program, Variable, equations_of, is_var, new_variable
 
-NARROW = 64  # columns of a weight up to which its product is merged with others; slicing wider results costs more
 
-
-def merge(program: Program, loop: Part, level: dict[Variable, int]) -> tuple[Part, Part]:
-    """``(weights, loop)``: the merged weights, from constants, and the loop that uses them.
+def merge(program: Program, part: Part, level: dict[Variable, int]) -> tuple[Part, Part]:
+    """``(weights, part)``: the merged weights, from constants, and the part of the program that uses them.
 
     Products of one operand become one product, whose result is sliced; a sum of products becomes one product of the
     operands side by side.
     """
-    in_loop = {id(equation) for equation in loop.equations}
+    in_part = {id(equation) for equation in part.equations}
     before: list[Equation] = []  # what makes the merged weights
-    instead: dict[int, list[Equation]] = {}  # by equation of the loop: what stands in its place
+    instead: dict[int, list[Equation]] = {}  # by equation of the part: what stands in its place
     weights: list[Variable] = []
 
     def joined(products, axis):
@@ -34,17 +32,17 @@ def merge(program: Program, loop: Part, level: dict[Variable, int]) -> tuple[Par
 
     for s in find_sums(program, level):
         products = s.products
-        inside = all(id(e) in in_loop and all(map(is_var, e.invars)) for e in s.equations)  # no numbers among the terms
-        if inside and len(products) > 1 and all(map(_narrow, products)) and _alike(products):
+        inside = all(id(e) in in_part and all(map(is_var, e.invars)) for e in s.equations)  # no numbers among the terms
+        if inside and len(products) > 1 and all(product.narrow for product in products) and _alike(products):
             operands, weight = [p.operand for p in products], joined(products, 0)
             instead |= {id(equation): [] for equation in s.equations}
             total = functools.partial(_total, len(operands))
             instead[id(s.equations[-1])] = equations_of(total, [weight, *operands, *s.terms], [s.out])
 
     groups: dict[tuple, list[Product]] = {}
-    for equation in loop.equations:
+    for equation in part.equations:
         product = find_product(equation, level) if equation.primitive is lax.dot_general_p else None
-        if product is not None and id(equation) not in instead and _narrow(product):
+        if product is not None and id(equation) not in instead and product.narrow:
             key = (product.operand, product.weight.aval.dtype, product.weight.aval.shape[0])
             groups.setdefault(key, []).append(product)
     for products in groups.values():
@@ -55,12 +53,12 @@ def merge(program: Program, loop: Part, level: dict[Variable, int]) -> tuple[Par
             outputs = [p.equation.outvars[0] for p in products]
             instead[id(products[0].equation)] = equations_of(parts, [products[0].operand, joined(products, 1)], outputs)
     if not weights:
-        return Part([], [], []), loop
-    equations = [new for e in loop.equations for new in instead.get(id(e), [e])]
-    inputs = [*Part.of(equations).inputs, *(v for v in loop.outputs if is_var(v))]
+        return Part([], [], []), part
+    equations = [new for e in part.equations for new in instead.get(id(e), [e])]
+    inputs = [*Part.of(equations).inputs, *(v for v in part.outputs if is_var(v))]
     defined = {v for e in equations for v in e.outvars}
-    loop = Part(list(dict.fromkeys(v for v in inputs if v not in defined)), equations, loop.outputs)
-    return Part(Part.of(before).inputs, before, weights), loop
+    part = Part(list(dict.fromkeys(v for v in inputs if v not in defined)), equations, part.outputs)
+    return Part(Part.of(before).inputs, before, weights), part
 
 
 def _total(count: int, weight: Any, *values: Any) -> list[Any]:
@@ -76,21 +74,6 @@ def _parts(sizes: list[int], operand: Any, weight: Any) -> list[Any]:
 
 def _dot(operand: Any, weight: Any) -> Any:
     return lax.dot_general(operand, weight, (((operand.ndim - 1,), (0,)), ((), ())))
-
-
-def _narrow(product: Product) -> bool:
-    """A plain ``operand @ weight`` with a narrow matrix."""
-    shape = product.weight.aval.shape
-    dimensions = (((product.operand.aval.ndim - 1,), (0,)), ((), ()))
-    given = product.equation.params
-    return (
-        not product.weight_first
-        and len(shape) == 2
-        and max(shape) <= NARROW
-        and tuple(tuple(map(tuple, pair)) for pair in given["dimension_numbers"]) == dimensions
-        and given["precision"] is None
-        and given["preferred_element_type"] in (None, product.weight.aval.dtype)
-    )
 
 
 def _alike(products: list[Product]) -> bool:

@@ -10,6 +10,8 @@ from jax import lax
 from rnnjax.recurrence.levels import INVARIANT
 from rnnjax.recurrence.program import Equation, Program, Variable, is_var
 
+NARROW = 512  # rows and columns of a weight up to which its products are merged; a wider one fills the machine alone
+
 
 @dataclasses.dataclass(frozen=True)
 class Product:
@@ -23,6 +25,20 @@ class Product:
     def weight_first(self) -> bool:
         """Whether it is ``weight @ operand``."""
         return self.equation.invars[0] is self.weight
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is a plain ``operand @ weight`` with a matrix narrow enough to be merged with others."""
+        shape, given = self.weight.aval.shape, self.equation.params
+        dimensions = (((self.operand.aval.ndim - 1,), (0,)), ((), ()))
+        return (
+            not self.weight_first
+            and len(shape) == 2
+            and max(shape) <= NARROW
+            and tuple(tuple(map(tuple, pair)) for pair in given["dimension_numbers"]) == dimensions
+            and given["precision"] is None
+            and given["preferred_element_type"] in (None, self.weight.aval.dtype)
+        )
 
     def operand_gradient(self, d: Any, weight: Any) -> Any:
         """The cotangent of the operand, given that of the product.

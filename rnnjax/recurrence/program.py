@@ -56,6 +56,14 @@ class Part:
         used = {v: None for equation in equations for v in equation.invars if is_var(v) and v not in defined}
         return cls(list(used), equations, [v for v in defined if wanted is None or v in wanted])
 
+    @classmethod
+    def joined(cls, parts: Iterable["Part"]) -> "Part":
+        """Parts that ask nothing of each other, side by side."""
+        parts = list(parts)
+        inputs = dict.fromkeys(v for part in parts for v in part.inputs)
+        equations = [equation for part in parts for equation in part.equations]
+        return cls(list(inputs), equations, [v for part in parts for v in part.outputs])
+
     def __call__(self, *values: Any) -> list[Any]:
         jaxpr = _nothing().replace(invars=self.inputs, outvars=self.outputs, eqns=self.equations)
         return jex.jaxpr_as_fun(jex.ClosedJaxpr(jaxpr, ()))(*values)

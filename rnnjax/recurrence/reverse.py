@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from rnnjax.recurrence.products import Product, Sum, find_sums
+from rnnjax.recurrence.products import Sum, find_sums
 from rnnjax.recurrence.program import Equation, Part, Variable, is_var
 from rnnjax.recurrence.split import LOOP, Split
 
@@ -65,7 +65,7 @@ class Gradients:
 
     x: dict[Variable, Any]
     constants: dict[Variable, Any]
-    products: list[tuple[Product, Any, Any]]  # the product, its operand, its cotangent
+    sums: list[tuple[Sum, list[Any], Any]]  # a sum of products, the operands of these, the cotangent of all
 
 
 def reverse_step(
@@ -102,7 +102,7 @@ def reverse_step(
 
     for v, cotangent in zip([*split.carry_out, *split.y], [*d_carry, *d_y], strict=True):
         add(v, cotangent)
-    products = []
+    found = []
     for (outputs, inputs, pullback), sums in zip(reversed(pullbacks), reversed(stages.sums), strict=True):
         if any(v in d for v in outputs):
             cotangents = pullback([d.pop(v) if v in d else jnp.zeros_like(values[v]) for v in outputs])
@@ -111,13 +111,13 @@ def reverse_step(
         for s in sums:
             if s.out in d:
                 d_out = d.pop(s.out)
+                found.append((s, [values[product.operand] for product in s.products], d_out))
                 for product in s.products:
-                    products.append((product, values[product.operand], d_out))
                     add(product.operand, product.operand_gradient(d_out, values[product.weight]))
                 for term in s.terms:
                     add(term, _as_summand(d_out, term))
     return [d.get(v, jnp.zeros_like(values[v])) for v in split.carry_in if is_float(v)], Gradients(
-        {v: d[v] for v in split.x if v in d}, {v: d[v] for v in invariant if v in d}, products
+        {v: d[v] for v in split.x if v in d}, {v: d[v] for v in invariant if v in d}, found
     )
 
 

@@ -31,6 +31,7 @@ class Split:
     late: list[Variable]
     weights: Part  # invariant -> weights of products that are merged in
     merged_loop: Part  # the loop as it runs
+    merged_after: Part
 
 
 def split(
@@ -75,7 +76,10 @@ def split_program(program: Program, carry_in: list[Variable], x: list[Variable],
     used |= set(before.inputs)
     once = [v for v in variables if v in used and level[v] == INVARIANT]
     invariant = program.part(list(program.constants), once)
-    merged = merge(program, loop, level)
+    loop_weights, merged_loop = merge(program, loop, level)
+    after_weights, merged_after = merge(program, after, level)
+    weights = Part.joined([loop_weights, after_weights])
+    merged = weights, merged_loop, merged_after
     return Split(program, carry_in, x, carry_out, y, level, invariant, before, loop, after, kept, late, *merged)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import rnnjax as rx
-from rnnjax.recurrence import associative, merge
+from rnnjax.recurrence import associative, products
 from tests.conftest import full
 from tests.laws.compare import assert_close, assert_same_with_gradients, weigh, with_gradients
 from tests.laws.events import random_events
@@ -180,7 +180,7 @@ def test_forward_mode_is_refused_with_advice(name, options):
 @pytest.mark.parametrize("cell", [rx.LSTM(2), rx.GRU(2), rx.GRU(2, reset_after=False)], ids=repr)
 def test_wide_products_which_are_not_merged(cell, jit, monkeypatch):
     """The weights of this suite are narrow, so that their products are merged in the loop; here none is."""
-    monkeypatch.setattr(merge, "NARROW", 0)
+    monkeypatch.setattr(products, "NARROW", 0)
     jax.clear_caches()
     assert_all_alike(Entry("wide", cell), jit, fused("preactivations", "edges"))
     jax.clear_caches()
