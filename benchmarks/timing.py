@@ -1,6 +1,7 @@
 """Timing: what runs is compiled first, then runs in turn with what it is compared with."""
 
 import dataclasses
+import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -72,11 +73,13 @@ def compiled_within_memory(variant: str, fn: Callable, *args: Any) -> Contender:
 
 
 def in_turn(contenders: Sequence[Contender], effort: Effort) -> list[list[float]]:
-    """Seconds of each contender's runs, one sample a round; who begins a round changes from round to round.
+    """Seconds of each contender's runs, one sample a round, in an order drawn anew for each round.
 
-    Interleaved, so that what disturbs the machine disturbs all alike. A short run has one untimed before it: the
-    threads of the library before may still spin, and the caches hold its data.
+    Interleaved, so that what disturbs the machine disturbs all alike; in any order, so that none always follows the
+    same other. A short run has one untimed before it: the threads of the library before may still spin, and the
+    caches hold its data.
     """
+    order = random.Random(0)
     estimates = [_seconds(contender) for contender in contenders]
     samples: list[list[float]] = [[] for _ in contenders]
     min_rounds = min(effort.rounds, MIN_ROUNDS if sum(estimates) < SLOW_ROUND else 3)
@@ -84,8 +87,7 @@ def in_turn(contenders: Sequence[Contender], effort: Effort) -> list[list[float]
     for number in range(effort.rounds):
         if number >= min_rounds and time.perf_counter() - began > effort.budget:
             break
-        for place in range(len(contenders)):
-            index = (place + number) % len(contenders)
+        for index in order.sample(range(len(contenders)), len(contenders)):
             if estimates[index] < 2 * SAMPLE:
                 contenders[index].run()
             repeats = min(max(round(SAMPLE / estimates[index]), 1), MAX_REPEATS)

@@ -2,12 +2,13 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax.recurrence.devices import vary
 from rnnjax.recurrence.program import is_var
 from rnnjax.recurrence.split import Split
 
@@ -26,6 +27,11 @@ class Blocks:
         size = min(size, num_steps)
         return cls(num_steps // size, size, num_steps % size)
 
+    @property
+    def num_steps(self) -> int:
+        """T."""
+        return self.count * self.size + self.rest
+
 
 def run_invariant(split: Split) -> dict:
     """The values of what depends on nothing but constants, by variable."""
@@ -39,6 +45,26 @@ def with_weights(split: Split, invariant: dict) -> dict:
     return invariant | dict(zip(split.weights.outputs, merged, strict=True))
 
 
+class Room(NamedTuple):
+    """Where a block's results go: arrays whose first axis is all of time, and the first time of the block."""
+
+    arrays: list[Any]
+    start: Any
+
+    @classmethod
+    def of(cls, variables: list[Any], num_steps: int) -> list[Any]:
+        """Arrays for results of a step at all times."""
+        shapes = [((num_steps, *v.aval.shape), v.aval) for v in variables]
+        return [vary(jnp.zeros(shape, aval.dtype), aval.manual_axis_type.varying) for shape, aval in shapes]
+
+    def written(self, array: Any, block: Any) -> Any:
+        """An array of these with the results of the block."""
+        return lax.dynamic_update_slice_in_dim(array, block, self.start, 0, allow_negative_indices=False)
+
+
+NO_ROOM = Room([], 0)
+
+
 def run_block(
     split: Split,
     invariant: dict,
@@ -46,28 +72,63 @@ def run_block(
     x: list[Any],
     num_steps: int,
     reverse: bool,
-    scan: Callable = lax.scan,
+    room: Room = NO_ROOM,
+    affine_scan: Callable | None = None,
 ) -> tuple[list[Any], list[Any]]:
     """``(carry, y)`` of one block of steps, which are the first axis of each leaf of x and y.
 
-    ``invariant`` holds the values of constants, from ``with_weights``. The loop runs by ``scan``, which has the
-    arguments of ``lax.scan``.
+    ``invariant`` holds the values of constants, from ``with_weights``. The first of y, as many as ``room`` has arrays,
+    are written into these, which are given instead. ``affine_scan``, with the arguments of ``lax.scan``, runs the loop.
     """
     values = dict(zip(split.x, x, strict=True))
     _at_all_steps(split.before, invariant, values, num_steps)
 
     loop = split.merged_loop
     per_step = [v for v in loop.inputs if v in values]
+    roomy = {id(v): array for v, array in zip(split.y, room.arrays, strict=False)}
+    direct = [v for v in split.kept if id(v) in roomy and not affine_scan]  # written step by step
+    kept = [*direct, *(v for v in split.kept if v not in direct)]
 
     def tick(carry, now):
         known = invariant | dict(zip([*split.carry_in, *per_step], [*carry, *now], strict=True))
-        out = loop(*(known[v] for v in loop.inputs))
-        return out[: len(carry)], out[len(carry) :]
+        out = dict(zip(split.kept, (results := loop(*(known[v] for v in loop.inputs)))[len(carry) :], strict=True))
+        return results[: len(carry)], [out[v] for v in kept]
 
-    carry, kept = scan(tick, carry, [values[v] for v in per_step], length=num_steps, reverse=reverse)
-    values.update(zip(split.kept, kept, strict=True))
+    now = [values[v] for v in per_step]
+    if affine_scan:
+        carry, results = affine_scan(tick, carry, now, length=num_steps, reverse=reverse)
+    else:
+        arrays = [roomy[id(v)] for v in direct]
+        carry, results = _scan_into(tick, carry, now, Room(arrays, room.start), num_steps, reverse)
+    roomy.update((id(v), array) for v, array in zip(direct, results, strict=False))
+    for v, many in zip(kept, results, strict=True):
+        late = v in split.merged_after.inputs
+        values[v] = lax.dynamic_slice_in_dim(many, room.start, num_steps) if v in direct and late else many
     _at_all_steps(split.merged_after, invariant, values, num_steps)
-    return carry, [_over_time(v, invariant, values, num_steps) for v in split.y]
+
+    def result(v):
+        if id(v) not in roomy:
+            return _over_time(v, invariant, values, num_steps)
+        if v in direct:
+            return roomy[id(v)]
+        return room.written(roomy[id(v)], _over_time(v, invariant, values, num_steps))
+
+    return carry, [result(v) for v in split.y]
+
+
+def _scan_into(body, carry, xs, room, num_steps, reverse):
+    """``lax.scan`` whose first outputs go into ``room``, in place: a scan within a scan would copy them once more."""
+
+    def tick(state, inputs):
+        (carry, arrays), (time, now) = state, inputs
+        carry, out = body(carry, now)
+        there = Room(arrays, time)
+        arrays, stacked = [there.written(a, one[None]) for a, one in zip(arrays, out, strict=False)], out[len(arrays) :]
+        return (carry, arrays), stacked
+
+    times = room.start + jnp.arange(num_steps)
+    (carry, arrays), stacked = lax.scan(tick, (carry, room.arrays), (times, xs), reverse=reverse)
+    return carry, [*arrays, *stacked]
 
 
 def _at_all_steps(part, invariant, values, num_steps):
@@ -89,51 +150,49 @@ def _over_time(v, invariant, values, num_steps):
 
 
 def over_blocks(
-    run: Callable, carry: Any, x: Any, per_block: Any, blocks: Blocks, reverse: bool
-) -> tuple[Any, Any, tuple[Any, Any]]:
-    """``run(carry, x, extra, num_steps) -> (carry, y, extra)`` over all blocks.
+    run: Callable, state: Any, x: Any, per_block: Any, blocks: Blocks, reverse: bool
+) -> tuple[Any, tuple[Any, Any]]:
+    """``run(state, x, extra, start, num_steps) -> (state, extra)`` over all blocks.
 
     Args:
-      run: takes and gives the leaves of x and y with the block's steps first; an ``extra`` is one pytree per block.
-      carry: what enters the first block, or the last if ``reverse``.
+      run: takes leaves of x of one block's steps, and its first time; an ``extra`` is one pytree per block.
+      state: what enters the first block, or the last if ``reverse``.
       x: leaves [T, ...].
       per_block: the pair of extras of the whole blocks, stacked, and of the rest.
       blocks: how T is cut.
       reverse: from the last block to the first.
 
     Returns:
-      The carry, leaves [T, ...] of y, and the pair of extras.
+      The state after the last block in this order, and the pair of extras.
     """
     end = blocks.count * blocks.size
 
-    def whole(carry):
+    def whole(state):
         now = jax.tree.map(lambda leaf: leaf[:end].reshape(blocks.count, blocks.size, *leaf.shape[1:]), x)
-
-        def one(carry, inputs):
-            carry, y, extra = run(carry, *inputs, blocks.size)
-            return carry, (y, extra)
-
         if blocks.count == 1:
-            carry, out = one(carry, jax.tree.map(lambda leaf: leaf[0], (now, per_block[0])))
-            y, extra = jax.tree.map(lambda leaf: leaf[None], out)
-        else:
-            carry, (y, extra) = lax.scan(one, carry, (now, per_block[0]), length=blocks.count, reverse=reverse)
-        return carry, jax.tree.map(lambda leaf: leaf.reshape(end, *leaf.shape[2:]), y), extra
+            now, extra = jax.tree.map(lambda leaf: leaf[0], (now, per_block[0]))
+            state, extra = run(state, now, extra, 0, blocks.size)
+            return state, jax.tree.map(lambda leaf: leaf[None], extra)
 
-    if not blocks.rest:
-        carry, y, extra = whole(carry)
-        return carry, y, (extra, None)
+        def one(state, inputs):
+            start, now, extra = inputs
+            return run(state, now, extra, start, blocks.size)
 
-    def rest(carry):
-        return run(carry, jax.tree.map(lambda leaf: leaf[end:], x), per_block[1], blocks.rest)
+        starts = blocks.size * jnp.arange(blocks.count)
+        return lax.scan(one, state, (starts, now, per_block[0]), reverse=reverse)
+
+    def rest(state):
+        if not blocks.rest:
+            return state, None
+        return run(state, jax.tree.map(lambda leaf: leaf[end:], x), per_block[1], end, blocks.rest)
 
     if reverse:
-        carry, y_rest, extra_rest = rest(carry)
-        carry, y, extra = whole(carry)
+        state, extra_rest = rest(state)
+        state, extra = whole(state)
     else:
-        carry, y, extra = whole(carry)
-        carry, y_rest, extra_rest = rest(carry)
-    return carry, jax.tree.map(lambda *two: jnp.concatenate(two), y, y_rest), (extra, extra_rest)
+        state, extra = whole(state)
+        state, extra_rest = rest(state)
+    return state, (extra, extra_rest)
 
 
 def entering(edge: Any, after: Any, reverse: bool) -> Any:

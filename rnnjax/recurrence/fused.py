@@ -7,10 +7,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from rnnjax.recurrence.associative import affine_scan
-from rnnjax.recurrence.blocks import Blocks, entering, over_blocks, run_block, run_invariant, with_weights
+from rnnjax.recurrence.blocks import (
+    NO_ROOM,
+    Blocks,
+    Room,
+    entering,
+    over_blocks,
+    run_block,
+    run_invariant,
+    with_weights,
+)
 from rnnjax.recurrence.devices import vary
 from rnnjax.recurrence.factors import gather_factors
 from rnnjax.recurrence.gradients import WeightGradients
@@ -36,8 +44,8 @@ def differentiable(
     then ``mask_at`` is the place of the mask in x, if there is one.
     """
 
-    def scan(x):
-        return partial(affine_scan, moves=None if mask_at is None else x[mask_at]) if affine else lax.scan
+    def by_steps(x):
+        return partial(affine_scan, moves=None if mask_at is None else x[mask_at]) if affine else None
 
     extra = kept_variables(parts, memory)
     given = list({id(v): v for v in [*parts.y, *extra]}.values())  # what is both kept and given is stored once
@@ -50,11 +58,13 @@ def differentiable(
     def over_time(parts, invariant, carry, x):
         known = with_weights(parts, invariant)
 
-        def run(carry, x, _, num_steps):
-            after, y = run_block(parts, known, carry, x, num_steps, reverse, scan(x))
-            return after, y, carry
+        def run(state, x, _, start, num_steps):
+            carry, y = state
+            return run_block(parts, known, carry, x, num_steps, reverse, Room(y, start), by_steps(x)), carry
 
-        return over_blocks(run, carry, x, (None, None), blocks, reverse)
+        room = Room.of(parts.y, blocks.num_steps)
+        (carry, y), edges = over_blocks(run, (carry, room), x, (None, None), blocks, reverse)
+        return carry, y, edges
 
     @jax.custom_vjp
     def run(invariant, carry, x):
@@ -76,22 +86,24 @@ def differentiable(
         known_again = with_weights(saving, known)
         back = _Reverse.of(parts, known, extra[len(parts.carry_out) :])
 
-        def block(state, inputs, edge, num_steps):
-            x, kept, d_y = inputs
+        def block(state, inputs, edge, start, num_steps):
+            (d_carry, d_x, sums), (x, kept, d_y) = state, inputs
             if memory == "edges":
-                kept = picked(extra, run_block(saving, known_again, edge, x, num_steps, reverse, scan(x))[1])
+                _, y = run_block(saving, known_again, edge, x, num_steps, reverse, NO_ROOM, by_steps(x))
+                kept = picked(extra, y)
             after, values = kept[: len(edge)], kept[len(edge) :]
             before = [entering(one, many, reverse) for one, many in zip(edge, after, strict=True)]
-            d_carry, d_x, gradients = back.block(
-                state[0], [*x, *before, *values, *d_y], num_steps, not reverse, affine_scan if affine else lax.scan
-            )
-            return (d_carry, jax.tree.map(jnp.add, state[1], gradients)), d_x, None
+            inputs, room = [*x, *before, *values, *d_y], Room(d_x, start)
+            d_carry, d_x, more = back.block(d_carry, inputs, num_steps, not reverse, room, affine)
+            return (d_carry, d_x, jax.tree.map(jnp.add, sums, more)), None
 
-        state, d_x, _ = over_blocks(block, (d_carry, back.zeros()), (x, kept, d_y), edges, blocks, not reverse)
-        gradients = back.by_constant(state[1])
+        room = Room.of([v for v in parts.x if is_float(v)], blocks.num_steps)
+        state = d_carry, room, back.zeros()
+        (d_carry, d_x, sums), _ = over_blocks(block, state, (x, kept, d_y), edges, blocks, not reverse)
+        gradients = back.by_constant(sums)
         return (
             [gradients[v].astype(v.aval.dtype) if v in gradients else None for v in parts.invariant.outputs],
-            _aligned(parts.carry_in, state[0]),
+            _aligned(parts.carry_in, d_carry),
             _aligned(parts.x, d_x),
         )
 
@@ -142,12 +154,12 @@ class _Reverse:
         """Where the sums over blocks begin: of constants' gradients, and of weights'."""
         return [_zeros(v, accumulator(v.aval.dtype)) for v in self.direct], self.weights.zeros()
 
-    def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, scan: Callable):
+    def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, room: Room, affine: bool):
         """``(d_carry, d_x, what the block adds to the sums)``."""
-        d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse, scan)
-        given = iter(out)
-        sizes = [len(s.products) for s in self.weights.sums]
-        d_x = [next(given) for _ in range(len(out) - len(self.direct) - sum(sizes) - len(sizes))]
+        by_steps = affine_scan if affine else None
+        d_carry, out = run_block(self.parts, self.invariant, d_carry, inputs, num_steps, reverse, room, by_steps)
+        given, sizes = iter(out), [len(s.products) for s in self.weights.sums]
+        d_x = [next(given) for _ in room.arrays]
         direct = [jnp.sum(next(given), 0, dtype=accumulator(v.aval.dtype)) for v in self.direct]
         factors = [([next(given) for _ in range(size)], next(given)) for size in sizes]
         return d_carry, d_x, (direct, self.weights.of_block(factors))

@@ -7,7 +7,7 @@ import pytest
 
 import rnnjax as rx
 from rnnjax.cells.elman import ElmanParams
-from rnnjax.recurrence import fused, products
+from rnnjax.recurrence import fused, gradients
 from rnnjax.recurrence.fused import MEMORY
 from tests.registry import B, D, Entry, H, random_params
 
@@ -65,7 +65,7 @@ def test_weight_gradients_are_exact_but_for_the_rounding_of_the_result(jit):
 
 def test_sums_in_bfloat16_would_be_found(jit, monkeypatch):
     """The test above measures what it says."""
-    for module in (fused, products):
+    for module in (fused, gradients):
         monkeypatch.setattr(module, "accumulator", lambda dtype: dtype)
     assert min(errors_of_sums(jit, FUSED[:1])["preactivations"]) > ROUNDING
 
