@@ -9,6 +9,7 @@ import jax
 
 from rnnjax.recurrence.associative import obstacle
 from rnnjax.recurrence.blocks import Blocks, run_invariant
+from rnnjax.recurrence.distribute import distribute
 from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
 from rnnjax.recurrence.program import SideEffectsError
 from rnnjax.recurrence.scan import Recurrence, scan
@@ -16,6 +17,7 @@ from rnnjax.recurrence.split import Split, split
 
 METHODS = ("auto", "scan", "fused", "associative")
 MEMORY_LIMIT = 2**31  # bytes that memory="auto" keeps of one layer for the backward pass
+CACHE = 2**22  # bytes of one array or few that stay in cache
 LONG = 256  # steps from which on an affine step is taken at many times at once
 NARROW = 512  # numbers in the carry up to which that pays on a CPU, whose loops are cheap
 
@@ -38,6 +40,7 @@ class Choice:
     num_steps: Any
     memory: str | None = None  # what is kept for the backward pass; None for a scan
     block: int | None = None  # steps per block of time
+    forward_block: int | None = None  # the same where no derivative is asked for
     split: Split | None = None  # None where the step was not analysed
     obstacle: str | None = None  # why the associative method does not apply
 
@@ -51,11 +54,12 @@ def run(cell: Any, r: Recurrence, plan: Plan, record: Callable[[Any, Choice], No
     if choice.split is None or choice.method == "scan":
         return scan(r)
     assert choice.block is not None
+    assert choice.forward_block is not None
     assert choice.memory is not None
     affine = choice.method == "associative"
     mask_at = None if r.mask is None else len(jax.tree.leaves(r.inputs[0]))
-    blocks = Blocks.of(r.num_steps, choice.block)
-    by_parts = differentiable(choice.split, blocks, r.reverse, choice.memory, affine, mask_at)
+    blocks, forward_blocks = (Blocks.of(r.num_steps, block) for block in (choice.block, choice.forward_block))
+    by_parts = differentiable(choice.split, blocks, forward_blocks, r.reverse, choice.memory, affine, mask_at)
     carry, y = by_parts(list(run_invariant(choice.split).values()), flat.carry, flat.x)
     return flat.results(carry, y)
 
@@ -73,7 +77,7 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
     if r.num_steps == 0:
         return by_scan("there are no steps")
     try:
-        parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x])
+        parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x], distribute)
     except SideEffectsError as error:
         if plan.method == "associative":
             raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {error}") from None
@@ -91,11 +95,12 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         method, reason = "fused", "products leave the loop, and so do weight gradients"
     else:
         method, reason = plan.method, "it was asked for"
-    block = plan.block or (
-        block_size(parts, r.num_steps) if method == "fused" else affine_block_size(parts, r.num_steps)
-    )
+    block = forward_block = plan.block
+    if block is None:
+        block = affine_block_size(parts, r.num_steps) if method == "associative" else block_size(parts, r.num_steps)
+        forward_block = forward_block_size(parts, r.num_steps, block)
     memory = fitting_memory(parts, r.num_steps) if plan.memory == "auto" else plan.memory
-    return Choice(method, reason, r.num_steps, memory, block, parts, found)
+    return Choice(method, reason, r.num_steps, memory, block, forward_block, parts, found)
 
 
 def block_size(parts: Split, num_steps: int) -> int:
@@ -109,22 +114,26 @@ def block_size(parts: Split, num_steps: int) -> int:
     return min(range(ideal // 2, 2 * ideal + 1), key=lambda size: (num_steps % size > 0, abs(size - ideal)))
 
 
+def forward_block_size(parts: Split, num_steps: int, block: int) -> int:
+    """All of T where what is computed before the loop stays in cache; else ``block``.
+
+    Blocks save memory, and the derivative's loops read it again and again; a loop within a loop costs time.
+    """
+    return num_steps if num_steps * _bytes(parts.before.outputs) <= CACHE else block
+
+
 def affine_block_size(parts: Split, num_steps: int) -> int:
     """As long as a block stays in cache (on a CPU), or memory; a divisor of T where there is one near."""
-    limit = 2**19 if jax.default_backend() == "cpu" else 2**24
-    least = max(1, -(-num_steps * _numbers(parts.carry_in) // limit))
+    limit = CACHE if jax.default_backend() == "cpu" else 2**26
+    least = max(1, -(-num_steps * _bytes(parts.carry_in) // limit))
     count = next((n for n in range(least, 2 * least + 1) if num_steps % n == 0), least)
     return -(-num_steps // count)
 
 
 def kept_bytes(parts: Split, num_steps: int, memory: str, block: int) -> int:
     """What a memory setting keeps of one layer from the forward pass to the backward pass, xs and ys apart."""
-
-    def size(variables):
-        return sum(_numbers([v]) * v.aval.dtype.itemsize for v in variables)
-
-    edges = -(-num_steps // block) * size(parts.carry_in)
-    return edges + (0 if memory == "edges" else num_steps * size(kept_variables(parts, memory)))
+    edges = -(-num_steps // block) * _bytes(parts.carry_in)
+    return edges + (0 if memory == "edges" else num_steps * _bytes(kept_variables(parts, memory)))
 
 
 def fitting_memory(parts: Split, num_steps: int) -> str:
@@ -137,6 +146,10 @@ def fitting_memory(parts: Split, num_steps: int) -> str:
 def _numbers(variables: list[Any]) -> int:
     """How many numbers they hold; a symbolic batch axis counts once."""
     return sum(math.prod(axis for axis in v.aval.shape if isinstance(axis, int)) for v in variables)
+
+
+def _bytes(variables: list[Any]) -> int:
+    return sum(_numbers([v]) * v.aval.dtype.itemsize for v in variables)
 
 
 class _Flat:

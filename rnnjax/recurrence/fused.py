@@ -33,12 +33,15 @@ MEMORY = ("preactivations", "carries", "edges")
 def differentiable(
     parts: Split,
     blocks: Blocks,
+    forward_blocks: Blocks,
     reverse: bool,
     memory: str,
     affine: bool = False,
     mask_at: int | None = None,
 ) -> Callable:
     """``(values of parts.invariant.outputs, carry, x) -> (carry, y)``, lists of arrays; its derivative is ours.
+
+    It runs in ``forward_blocks`` where no derivative is asked for, else in ``blocks``.
 
     If ``affine``, the loop of each block and that of its derivative, which is affine too, run by ``affine_scan``;
     then ``mask_at`` is the place of the mask in x, if there is one.
@@ -55,7 +58,7 @@ def differentiable(
         by_identity = {id(v): leaf for v, leaf in zip(given, y, strict=True)}
         return [by_identity[id(v)] for v in variables]
 
-    def over_time(parts, invariant, carry, x):
+    def over_time(parts, blocks, invariant, carry, x):
         known = with_weights(parts, invariant)
 
         def run(state, x, _, start, num_steps):
@@ -68,15 +71,15 @@ def differentiable(
 
     @jax.custom_vjp
     def run(invariant, carry, x):
-        carry, y, _ = over_time(parts, _by_variable(parts.invariant.outputs, invariant), carry, x)
+        carry, y, _ = over_time(parts, forward_blocks, _by_variable(parts.invariant.outputs, invariant), carry, x)
         return carry, y
 
     def forward(invariant, carry, x):
         known = _by_variable(parts.invariant.outputs, invariant)
         if memory == "edges":
-            carry, y, edges = over_time(parts, known, carry, x)
+            carry, y, edges = over_time(parts, blocks, known, carry, x)
             return (carry, y), (invariant, x, edges, [])
-        carry, y, edges = over_time(saving, known, carry, x)
+        carry, y, edges = over_time(saving, blocks, known, carry, x)
         return (carry, picked(parts.y, y)), (invariant, x, edges, picked(extra, y))
 
     def backward(saved, cotangents):

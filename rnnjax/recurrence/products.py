@@ -27,18 +27,21 @@ class Product:
         return self.equation.invars[0] is self.weight
 
     @property
-    def narrow(self) -> bool:
-        """Whether it is a plain ``operand @ weight`` with a matrix narrow enough to be merged with others."""
-        shape, given = self.weight.aval.shape, self.equation.params
-        dimensions = (((self.operand.aval.ndim - 1,), (0,)), ((), ()))
+    def plain(self) -> bool:
+        """Whether it is ``operand @ weight`` with a matrix, at the default precision."""
+        given, dimensions = self.equation.params, (((self.operand.aval.ndim - 1,), (0,)), ((), ()))
         return (
             not self.weight_first
-            and len(shape) == 2
-            and max(shape) <= NARROW
+            and self.weight.aval.ndim == 2
             and tuple(tuple(map(tuple, pair)) for pair in given["dimension_numbers"]) == dimensions
             and given["precision"] is None
             and given["preferred_element_type"] in (None, self.weight.aval.dtype)
         )
+
+    @property
+    def narrow(self) -> bool:
+        """Whether it is plain, and its weight narrow enough for the product to be merged with others."""
+        return self.plain and max(self.weight.aval.shape) <= NARROW
 
     def operand_gradient(self, d: Any, weight: Any) -> Any:
         """The cotangent of the operand, given that of the product.
