@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.recurrence.devices import vary
+from rnnjax.recurrence.devices import zeros
 from rnnjax.recurrence.program import is_var
 from rnnjax.recurrence.split import Split
 
@@ -54,8 +54,7 @@ class Room(NamedTuple):
     @classmethod
     def of(cls, variables: list[Any], num_steps: int) -> list[Any]:
         """Arrays for results of a step at all times."""
-        shapes = [((num_steps, *v.aval.shape), v.aval) for v in variables]
-        return [vary(jnp.zeros(shape, aval.dtype), aval.manual_axis_type.varying) for shape, aval in shapes]
+        return [zeros((num_steps, *v.aval.shape), v.aval.dtype, v.aval) for v in variables]
 
     def written(self, array: Any, block: Any) -> Any:
         """An array of these with the results of the block."""

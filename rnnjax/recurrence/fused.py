@@ -19,7 +19,7 @@ from rnnjax.recurrence.blocks import (
     run_invariant,
     with_weights,
 )
-from rnnjax.recurrence.devices import vary
+from rnnjax.recurrence.devices import zeros
 from rnnjax.recurrence.factors import gather_factors
 from rnnjax.recurrence.gradients import WeightGradients
 from rnnjax.recurrence.products import accumulator
@@ -155,7 +155,7 @@ class _Reverse:
 
     def zeros(self) -> tuple[list[Any], list[Any]]:
         """Where the sums over blocks begin: of constants' gradients, and of weights'."""
-        return [_zeros(v, accumulator(v.aval.dtype)) for v in self.direct], self.weights.zeros()
+        return [zeros(v.aval.shape, accumulator(v.aval.dtype), v.aval) for v in self.direct], self.weights.zeros()
 
     def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, room: Room, affine: bool):
         """``(d_carry, d_x, what the block adds to the sums)``."""
@@ -185,7 +185,3 @@ def _aligned(variables: Sequence[Any], floats: Sequence[Any]) -> list[Any]:
     """One value per variable, None for those that have no cotangent."""
     given = iter(floats)
     return [next(given) if is_float(v) else None for v in variables]
-
-
-def _zeros(v: Variable, dtype: Any) -> Any:
-    return vary(jnp.zeros(v.aval.shape, dtype), v.aval.manual_axis_type.varying)

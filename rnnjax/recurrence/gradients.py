@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax.recurrence.devices import vary
+from rnnjax.recurrence.devices import zeros
 from rnnjax.recurrence.products import Sum, accumulator
 from rnnjax.recurrence.program import Variable
 
@@ -34,15 +34,14 @@ class WeightGradients:
 
     def zeros(self) -> list[Any]:
         """Where the sum over blocks begins."""
-        zeros = []
+        started = []
         for merged, indices in self._groups:
             products = [product for index in indices for product in self.sums[index].products]
             dtype = accumulator(products[0].weight.aval.dtype)
             rows, columns = self._sizes(indices)
             shapes = [(sum(rows), sum(columns))] if merged else [product.weight.aval.shape for product in products]
-            axes = frozenset().union(*(product.weight.aval.manual_axis_type.varying for product in products))
-            zeros.extend(vary(jnp.zeros(shape, dtype), axes) for shape in shapes)
-        return zeros
+            started.extend(zeros(shape, dtype, products[0].weight.aval) for shape in shapes)
+        return started
 
     def of_block(self, factors: Sequence[tuple[list[Any], Any]]) -> list[Any]:
         """What one block adds, given the operands and the cotangent of each sum, their first axis the steps."""

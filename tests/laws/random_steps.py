@@ -73,6 +73,17 @@ def _gates(a, b, w, now):
     return jax.nn.sigmoid(both[..., :H]) * jnp.tanh(both[..., H:]) + b
 
 
+def _two_kernels(a, b, w, now):
+    kernel = jnp.concatenate([w, w[::-1]], axis=1)
+    gate, candidate = jnp.split(a @ kernel + b @ kernel[:, ::-1] + kernel[0], 2, axis=-1)
+    return jax.nn.sigmoid(gate) * jnp.tanh(candidate)
+
+
+def _one_kernel(a, b, w, now):
+    both = jnp.concatenate([a, b[..., :2], a[..., 1:2]], axis=-1) @ jnp.concatenate([w, w[:3] * 0.7])
+    return jnp.tanh(both[..., 1:]).sum(-1, keepdims=True) * both[..., :1] + b
+
+
 def _scanned(a, b, w, now):
     def inner(c, scale):
         return jnp.tanh(c @ w + b) * scale, None
@@ -90,6 +101,8 @@ PRODUCTS: dict[str, Callable] = {
     "product and elementwise": lambda a, b, w, now: a @ w + b * w[0] + w[1],
     "product used twice": lambda a, b, w, now: (p := a @ w + b) * 0.5 + jnp.tanh(p),
     "wide product and slices": _gates,
+    "two kernels": _two_kernels,
+    "one kernel": _one_kernel,
     "broadcast weight": lambda a, b, w, now: a @ jnp.broadcast_to(0.4 * w[0], (H, H)) + b,
     "literal weight": lambda a, b, w, now: a @ jnp.full((H, H), 0.2) - b,
     "outer sum": lambda a, b, w, now: (a[..., None, :] @ w)[..., 0, :] + b,

@@ -3,6 +3,7 @@
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -59,3 +60,6 @@ def test_explicit_axes_are_refused():
             run(entry.cell, params, xs)
     whole = jax.device_put(jnp.asarray(xs), NamedSharding(split.mesh, PartitionSpec()))
     assert rx.unroll(entry.cell, params, whole)[1].shape == (T, *BATCH, H)
+    slope = jax.jit(jax.grad(lambda params, xs: rx.unroll(entry.cell, params, xs, block=2)[1].sum()))
+    on_one = slope(params, np.asarray(xs))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), slope(params, whole), on_one)

@@ -1,14 +1,17 @@
 """Law 2 beyond the cells of the registry: for random steps `method="fused"` gives what "scan" gives."""
 
+import copy
 import dataclasses
 
 import hypothesis
+import jax
 import jax.numpy as jnp
 import pytest
 from hypothesis import strategies
 from jax.extend.core import primitives
 
-from rnnjax.recurrence import fused, products, program, reverse
+from rnnjax.recurrence import distribute, fused, products, program, reverse
+from rnnjax.recurrence.gradients import WeightGradients
 from tests.laws.random_examples import ALL_SETTINGS, Example, compare
 from tests.laws.random_steps import KINDS, OUTPUTS, UPDATES, features, random_step
 
@@ -61,12 +64,27 @@ def _entering_too_late(edge, after, reverse):
     return after
 
 
-def _weight_gradient_without_operands(self, operands, ds, original=products.Product.weight_gradient):
-    return original(self, jnp.ones_like(operands), ds)
+def _gradients_without_operands(self, factors, original=WeightGradients.of_block):
+    return original(self, [(list(map(jnp.ones_like, operands)), d) for operands, d in factors])
 
 
-def _weight_gradient_of_the_last_step(self, operands, ds, original=products.Product.weight_gradient):
-    return original(self, operands[-1:], ds[-1:])
+def _gradients_of_the_last_step(self, factors, original=WeightGradients.of_block):
+    return original(self, jax.tree.map(lambda leaf: leaf[-1:], factors))
+
+
+def _gradients_of_each_other(self, sums, original=WeightGradients.by_weight):
+    swapped = copy.copy(self)
+    swapped._groups = [(merged, indices[::-1] if merged else indices) for merged, indices in self._groups]
+    return original(swapped, sums)
+
+
+def _cuts_of_each_other(equation, v, original=distribute._cuts):
+    variables, columns = zip(*original(equation, v), strict=True)
+    return list(zip(variables, columns[::-1], strict=True))
+
+
+def _rows_of_each_other(product, parts, level, original=distribute._apart):
+    return original(product, parts[::-1], level)
 
 
 def _transposed_weight_gradient(self, operands, ds, original=products.Product.weight_gradient):
@@ -88,8 +106,11 @@ MISTAKES = {
     "the carry that enters a step, off by one": (fused, "entering", _entering_too_late),
     "a sum forgets its other terms": (reverse, "_as_summand", _no_summand),
     "a sum forgets its other products": (reverse, "find_sums", _first_products),
-    "weight gradients without operands": (products.Product, "weight_gradient", _weight_gradient_without_operands),
-    "weight gradients of the last step alone": (products.Product, "weight_gradient", _weight_gradient_of_the_last_step),
+    "weight gradients without operands": (WeightGradients, "of_block", _gradients_without_operands),
+    "weight gradients of the last step alone": (WeightGradients, "of_block", _gradients_of_the_last_step),
+    "weights given each other's gradients": (WeightGradients, "by_weight", _gradients_of_each_other),
+    "parts of a sum exchanged": (distribute, "_cuts", _cuts_of_each_other),
+    "rows of a kernel exchanged": (distribute, "_apart", _rows_of_each_other),
     "weight gradients transposed": (products.Product, "weight_gradient", _transposed_weight_gradient),
     "the backward pass runs forward": (fused._Reverse, "block", _backward_in_the_same_direction),
     "rules of custom_jvp ignored": (program, "_CALLS", program._CALLS | {primitives.custom_jvp_call_p}),
