@@ -26,6 +26,12 @@ def positive_int(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}: {name} is {value!r}, expected a positive integer")
 
 
+def is_bool(owner: str, name: str, value: Any) -> None:
+    """Refuse what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{owner}: {name} is {describe(value)}, expected True or False")
+
+
 def within(owner: str, name: str, value: Any, low: float, high: float, low_included: bool = True) -> None:
     """Refuse a concrete setting (a number, an array, a pytree of them) outside [low, high], or (low, high]."""
     interval = f"{'[' if low_included else '('}{low}, {high}]"
@@ -61,6 +67,26 @@ def one_of(owner: str, name: str, value: Any, choices: tuple[str, ...]) -> None:
     """Refuse a name that is not among ``choices``."""
     if value not in choices:
         raise ValueError(f"{owner}: {name} is {value!r}, expected one of {', '.join(map(repr, choices))}")
+
+
+def batch_shape(owner: str, name: str, value: Any) -> None:
+    """Refuse what is not a tuple of sizes."""
+    try:
+        good = isinstance(value, tuple | list) and all(operator.index(size) >= 0 for size in value)
+    except TypeError:
+        good = False
+    if not good:
+        raise TypeError(f"{owner}: {name} is {value!r}, expected a tuple of sizes, such as () or (32,)")
+
+
+def input_size(owner: str, value: Any) -> None:
+    """Refuse what describes no input."""
+    for leaf in jax.tree.leaves(value):
+        if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
+            try:
+                positive_int(owner, "input_size", leaf)
+            except ValueError as error:
+                raise type(error)(f"{error}, None, or a pytree of jax.ShapeDtypeStruct") from None
 
 
 def num_features(owner: str, input_size: InputSize) -> int:

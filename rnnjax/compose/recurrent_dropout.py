@@ -11,10 +11,11 @@ from rnnjax._types import Carry, InputSize, Key, Params, input_spec
 from rnnjax.compose._wrapper import Wrapper
 from rnnjax.compose.regularize import drop
 from rnnjax.recurrence import protocol
-from rnnjax.recurrence.program import SideEffectsError
+from rnnjax.recurrence.distribute import distribute
+from rnnjax.recurrence.program import IndivisibleStepError
 from rnnjax.recurrence.protocol import BIND_WITHIN, DRAW_AT_BIND, Bound
 from rnnjax.recurrence.split import split
-from rnnjax.recurrence.taps import find_taps, run_with_operands
+from rnnjax.recurrence.taps import find_taps, hidden_product, run_with_operands
 
 
 @dataclasses.dataclass(frozen=True, repr=False, eq=False)
@@ -56,6 +57,7 @@ class RecurrentDropout(Wrapper):
     def __post_init__(self):
         super().__post_init__()
         _checks.within("RecurrentDropout", "rate", self.rate, 0.0, 1.0)
+        _checks.is_bool("RecurrentDropout", "per_gate", self.per_gate)
 
     def init(self, key: Key, input_size: InputSize) -> Params:
         """As the cell within, whose step is looked at for something to drop."""
@@ -97,10 +99,16 @@ class RecurrentDropout(Wrapper):
 
         num_carry = structure.children()[0].num_leaves
         try:
-            parts = split(flat, leaves[:num_carry], leaves[num_carry:])
-        except SideEffectsError as error:
+            parts = split(flat, leaves[:num_carry], leaves[num_carry:], distribute)
+        except IndivisibleStepError as error:
             raise ValueError(f"RecurrentDropout: nothing can be dropped inside {self.cell}: {error}") from None
         taps = find_taps(parts)
+        hidden = hidden_product(parts)
+        if hidden is not None:
+            raise ValueError(
+                f"RecurrentDropout: the carry of {self.cell} enters a product inside {hidden}, where nothing can be"
+                " dropped; expected products that the step writes itself"
+            )
         if not taps:
             raise ValueError(
                 f"RecurrentDropout: the carry of {self.cell} enters no product with params, so there is nothing to drop"

@@ -105,16 +105,21 @@ def solve(a: Any, b: Any, start: Any, reverse: bool) -> Any:
     order = list(range(BLOCK))[:: -1 if reverse else 1]
     slope, offset = a[:, order[0]], b[:, order[0]]
     for k in order[1:]:
-        slope, offset = a[:, k] * slope, a[:, k] * offset + b[:, k]
+        slope, offset = _times(a[:, k], slope), _times(a[:, k], offset) + b[:, k]
     h = entering(start, solve(slope, offset, start, reverse), reverse)
     after = {}
     for k in order:
-        h = a[:, k] * h + b[:, k]
+        h = _times(a[:, k], h) + b[:, k]
         after[k] = h
     return jnp.stack([after[k] for k in range(BLOCK)], 1).reshape(count * BLOCK, *start.shape)[:num_steps]
 
 
 def _affine(h, now):
     a, b = now
-    h = a * h + b
+    h = _times(a, h) + b
     return h, h
+
+
+def _times(a, h):
+    """``a * h``, and 0 where a is 0: what came before a reset is forgotten, be it infinite."""
+    return jnp.where(a == 0, 0, a * h)

@@ -102,19 +102,21 @@ def run_block(
         arrays = [roomy[id(v)] for v in direct]
         carry, results = _scan_into(tick, carry, now, Room(arrays, room.start), num_steps, reverse)
     roomy.update((id(v), array) for v, array in zip(direct, results, strict=False))
+    here = {id(v) for v in [*split.merged_after.inputs, *split.y[len(room.arrays) :]]}
     for v, many in zip(kept, results, strict=True):
-        late = v in split.merged_after.inputs
-        values[v] = lax.dynamic_slice_in_dim(many, room.start, num_steps) if v in direct and late else many
+        cut = v in direct and id(v) in here
+        values[v] = lax.dynamic_slice_in_dim(many, room.start, num_steps) if cut else many
     _at_all_steps(split.merged_after, invariant, values, num_steps)
 
     def result(v):
-        if id(v) not in roomy:
-            return _over_time(v, invariant, values, num_steps)
-        if v in direct:
-            return roomy[id(v)]
-        return room.written(roomy[id(v)], _over_time(v, invariant, values, num_steps))
+        return _over_time(v, invariant, values, num_steps)
 
-    return carry, [result(v) for v in split.y]
+    def in_room(v):
+        return roomy[id(v)] if id(v) in written else room.written(roomy[id(v)], result(v))
+
+    written = set(map(id, direct))
+    num_roomy = len(room.arrays)
+    return carry, [*map(in_room, split.y[:num_roomy]), *map(result, split.y[num_roomy:])]
 
 
 def _scan_into(body, carry, xs, room, num_steps, reverse):

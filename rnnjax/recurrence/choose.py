@@ -3,15 +3,19 @@
 import dataclasses
 import math
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import jax
+from jax import lax
 
 from rnnjax.recurrence.associative import obstacle
 from rnnjax.recurrence.blocks import Blocks, run_invariant
 from rnnjax.recurrence.distribute import distribute
 from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
-from rnnjax.recurrence.program import SideEffectsError
+from rnnjax.recurrence.levels import INVARIANT
+from rnnjax.recurrence.program import IndivisibleStepError, is_var
+from rnnjax.recurrence.reverse import find_stages, is_float
 from rnnjax.recurrence.scan import Recurrence, scan
 from rnnjax.recurrence.split import Split, split
 
@@ -78,13 +82,16 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         return by_scan("there are no steps")
     try:
         parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x], distribute)
-    except SideEffectsError as error:
+    except IndivisibleStepError as error:
         if plan.method == "associative":
             raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {error}") from None
         return by_scan(f"the step cannot be taken apart: {error}")
     found = obstacle(parts)
     if plan.method == "associative" and found is not None:
         raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {found}")
+    dear = drawback(parts) if plan.method == "auto" else None
+    if dear is not None:
+        return dataclasses.replace(by_scan(dear), split=parts, obstacle=found)
     narrow = jax.default_backend() != "cpu" or _numbers(parts.carry_in) <= NARROW
     if plan.method == "auto" and found is None and r.num_steps >= LONG and narrow:
         method, reason = (
@@ -103,23 +110,37 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
     return Choice(method, reason, r.num_steps, memory, block, forward_block, parts, found)
 
 
+def drawback(parts: Split) -> str | None:
+    """Why a step is faster one after the other, gradients too; None if it is not."""
+    if any(e.primitive in (lax.cond_p, lax.while_p) for e in parts.program.equations):
+        return "its step branches, and at many times at once every branch would be taken"
+    stages = find_stages(parts)
+    inputs = {v for smooth in stages.smooth for v in smooth.inputs} | {v for s in chain(*stages.sums) for v in s.terms}
+    per_step = _numbers([*parts.carry_in, *parts.x, *(v for v in parts.y if is_var(v))])
+    for v in inputs:
+        if parts.level[v] == INVARIANT and is_float(v) and _numbers([v]) > max(4 * per_step, 2**12):
+            return f"the gradient of {v.aval.str_short()} is not that of a product, and would be formed at every step"
+    return None
+
+
 def block_size(parts: Split, num_steps: int) -> int:
     """About 16 steps, more of small ones; a divisor of T where there is one near.
 
     Fewer leave the products narrow, more leave the cache and need memory.
     """
     ideal = min(max(16, 2**15 // max((_numbers([v]) for v in parts.carry_in), default=1)), 128)
+    ideal = max(1, min(ideal, 2**24 // max(_largest(parts), 1)))
     if num_steps <= 2 * ideal:
         return num_steps
     return min(range(ideal // 2, 2 * ideal + 1), key=lambda size: (num_steps % size > 0, abs(size - ideal)))
 
 
 def forward_block_size(parts: Split, num_steps: int, block: int) -> int:
-    """All of T where what is computed before the loop stays in cache; else ``block``.
+    """All of T where what is computed before the loop and after it stays in cache; else ``block``.
 
     Blocks save memory, and the derivative's loops read it again and again; a loop within a loop costs time.
     """
-    return num_steps if num_steps * _bytes(parts.before.outputs) <= CACHE else block
+    return num_steps if num_steps * max(_bytes(parts.before.outputs), _largest(parts)) <= CACHE else block
 
 
 def affine_block_size(parts: Split, num_steps: int) -> int:
@@ -146,6 +167,12 @@ def fitting_memory(parts: Split, num_steps: int) -> str:
 def _numbers(variables: list[Any]) -> int:
     """How many numbers they hold; a symbolic batch axis counts once."""
     return sum(math.prod(axis for axis in v.aval.shape if isinstance(axis, int)) for v in variables)
+
+
+def _largest(parts: Split) -> int:
+    """Bytes of the largest array that is computed outside the loop, of one step."""
+    equations = [*parts.before.equations, *parts.after.equations]
+    return max((_bytes([v]) for equation in equations for v in equation.outvars), default=0)
 
 
 def _bytes(variables: list[Any]) -> int:

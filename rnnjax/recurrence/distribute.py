@@ -5,7 +5,9 @@ would stay in the loop, where it costs more than the one product saves; written 
 """
 
 import dataclasses
+import functools
 import itertools
+import operator
 from typing import Any
 
 import jax.numpy as jnp
@@ -80,10 +82,12 @@ def _by_columns(program: Program, level: dict[Variable, int]) -> Program:
     given = {v for v in program.outputs if is_var(v)}
     instead: dict[int, list[Equation]] = {}
     for s in find_sums(program, level):
+        if level[s.out] != LOOP or s.out in given or not all(product.plain for product in s.products):
+            continue
         cuts = [cut for user in used_by.get(s.out, []) for cut in _cuts(user, s.out)]
-        whole = sum(b - a for _, (a, b) in cuts) <= s.out.aval.shape[-1]
-        exact = all(is_var(v) for e in s.equations for v in e.invars) and all(p.plain for p in s.products)
-        if level[s.out] == LOOP and s.out not in given and len(cuts) > 1 and whole and exact and None not in dict(cuts):
+        no_more = sum(b - a for _, (a, b) in cuts) <= s.out.aval.shape[-1]
+        exact = all(is_var(v) for e in s.equations for v in e.invars)  # no numbers among the terms
+        if len(cuts) > 1 and no_more and exact and None not in dict(cuts):
             instead |= {id(equation): [] for equation in [*s.equations, *used_by[s.out]]}
             instead[id(s.equations[-1])] = [new for out, columns in cuts for new in _summed(s, out, columns)]
     if not instead:
@@ -116,7 +120,7 @@ def _summed(s: Sum, out: Variable, columns: Columns) -> list[Equation]:
     def run(*values):
         operands, others = values[:num_products], [cut(v) for v in values[num_products:]]
         weights, terms = others[:num_products], others[num_products:]
-        return [sum(terms, start=sum(a @ w for a, w in zip(operands, weights, strict=True)))]
+        return [functools.reduce(operator.add, [*map(operator.matmul, operands, weights), *terms])]
 
     inputs = [*(p.operand for p in s.products), *(p.weight for p in s.products), *s.terms]
     return equations_of(run, inputs, [out])

@@ -152,6 +152,9 @@ def explain(
     if block is not None:
         _checks.positive_int("explain", "block", block)
     num_steps = _checks.num_steps("explain", "num_steps", num_steps)
+    _checks.batch_shape("explain", "batch_shape", batch_shape)
+    _checks.input_size("explain", input_size)
+    batch_shape = tuple(batch_shape)
     layers: list[LayerExplanation] = []
 
     def record(layer: Any, choice: Choice) -> None:

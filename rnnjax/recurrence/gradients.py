@@ -38,8 +38,9 @@ class WeightGradients:
         for merged, indices in self._groups:
             products = [product for index in indices for product in self.sums[index].products]
             dtype = accumulator(products[0].weight.aval.dtype)
-            rows, columns = self._sizes(indices)
-            shapes = [(sum(rows), sum(columns))] if merged else [product.weight.aval.shape for product in products]
+            shapes = [product.weight.aval.shape for product in products]
+            if merged:
+                shapes = [tuple(map(sum, self._sizes(indices)))]
             started.extend(zeros(shape, dtype, products[0].weight.aval) for shape in shapes)
         return started
 

@@ -1,4 +1,7 @@
-"""A function as a flat list of equations, and parts of it as functions again."""
+"""A function as a flat list of equations, and parts of it as functions again.
+
+Calls of jitted and rematerialised functions are written out: what is kept is for ``memory=`` to say.
+"""
 
 import dataclasses
 import functools
@@ -7,12 +10,13 @@ from typing import Any
 
 import jax
 import jax.extend.core as jex
+import jax.numpy as jnp
 from jax.extend.core import primitives
 
 Variable = Any  # jax.extend.core.Var; where a value is read also Literal, a number
 Equation = Any  # jax.extend.core.JaxprEqn
 
-_CALLS = {primitives.jit_p, primitives.closed_call_p, primitives.call_p}
+_CALLS = {primitives.jit_p, primitives.closed_call_p, primitives.call_p, primitives.remat_p}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,23 +79,31 @@ def _nothing() -> jex.Jaxpr:
     return jax.make_jaxpr(lambda: ())().jaxpr
 
 
-class SideEffectsError(ValueError):
-    """A step that does more than compute: it prints, or calls back to the host."""
+class IndivisibleStepError(ValueError):
+    """A step whose parts cannot be run at many times at once with the same results."""
 
 
 def trace(fn: Callable[..., Sequence[Any]], *arguments: Any) -> Program:
     """The program of ``fn``, which takes and gives arrays; of ``arguments`` only shapes and dtypes matter.
 
     Raises:
-      SideEffectsError: the function has some; their order would be lost.
+      IndivisibleStepError: it has side effects, whose order would be lost; it calls back to the host; or its random
+        numbers depend on how many are drawn at once, as those of rbg keys do.
     """
     closed = jax.make_jaxpr(fn)(*arguments)
     if closed.effects:
-        raise SideEffectsError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
+        raise IndivisibleStepError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
     constants: dict[Variable, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     names: dict[Variable, Any] = {}
     equations = list(_written_out(closed.jaxpr.eqns, names, constants, top=True))
     outputs = [_renamed(v, names) for v in closed.jaxpr.outvars]
+    for equation in _all_within(equations):
+        if equation.primitive.name == "pure_callback":
+            raise IndivisibleStepError("its step calls back to the host")
+        if equation.primitive is primitives.rng_bit_generator_p or any(map(_is_key_of_batches, equation.invars)):
+            raise IndivisibleStepError(
+                "its step draws with keys (rbg) whose numbers depend on how many are drawn at once"
+            )
     return Program(constants, list(closed.jaxpr.invars), equations, outputs)
 
 
@@ -130,6 +142,28 @@ def _written_out(equations, names, constants, top=False):
                 outputs = [jex.Var(v.aval) for v in outputs]
                 names.update(zip(equation.outvars, outputs, strict=True))
             yield equation.replace(invars=inputs, outvars=outputs)
+
+
+def _all_within(equations):
+    """Equations, and those of the functions in their params."""
+    for equation in equations:
+        yield equation
+        for inner in inner_jaxprs(equation):
+            yield from _all_within(inner.eqns)
+
+
+def inner_jaxprs(equation: Equation) -> list[jex.Jaxpr]:
+    """The functions that an equation calls: branches, bodies of loops, what is rematerialised."""
+    params = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda p: isinstance(p, jex.ClosedJaxpr | jex.Jaxpr)
+    )
+    found = [p.jaxpr if isinstance(p, jex.ClosedJaxpr) else p for p in params]
+    return [p for p in found if isinstance(p, jex.Jaxpr)]
+
+
+def _is_key_of_batches(v):
+    """A key whose numbers differ under vmap: of any implementation but threefry."""
+    return jnp.issubdtype(v.aval.dtype, jax.dtypes.prng_key) and "fry" not in v.aval.dtype.name
 
 
 def _renamed(v, names):

@@ -142,6 +142,8 @@ def _linearize(part: Part, values: dict):
 
 
 def _as_summand(d: Any, v: Variable) -> Any:
-    """The cotangent of a summand that was broadcast along axes of length 1."""
+    """The cotangent of a summand that was broadcast along axes of length 1, or is a scalar."""
+    if v.aval.ndim < d.ndim:
+        return d.sum().astype(v.aval.dtype)
     axes = tuple(a for a in range(d.ndim) if v.aval.shape[a] != d.shape[a])
     return d.sum(axes, keepdims=True).astype(v.aval.dtype) if axes else d

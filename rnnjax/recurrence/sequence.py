@@ -80,7 +80,7 @@ def check_features(cell: Any, xs: Any, num_features: int | None, timeline: Timel
 def check_batched(name: str, what: str, tree: Any, batch_shape: tuple) -> None:
     """Refuse masks and resets for a pytree with a leaf that all batch elements share."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if leaf.shape[: len(batch_shape)] != batch_shape:
+        if np.shape(leaf)[: len(batch_shape)] != batch_shape:
             where = f"{what}{jax.tree_util.keystr(path)}"
             raise ValueError(
                 f"unroll: {name} acts on single batch elements, but {where} is {describe(leaf)}, which does not"

@@ -19,6 +19,14 @@ class _Hole:
 
 
 @dataclasses.dataclass(frozen=True)
+class _Number:
+    """A number and its type: 1, 1.0 and True are equal, but make different programs."""
+
+    kind: type
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True)
 class _Node:
     """A pytree among the settings, a dict too, in a form that can be hashed."""
 
@@ -36,6 +44,8 @@ def take_arrays(cell: Any) -> tuple[Any, list[Array]]:
         if isinstance(value, jax.Array | np.ndarray):
             arrays.append(value)
             return _Hole(len(arrays) - 1)
+        if type(value) in (bool, int, float, complex):
+            return _Number(type(value), value)
         children, structure = jax.tree.flatten(value, is_leaf=lambda node: node is not value)
         is_leaf = jax.tree_util.treedef_is_leaf(structure)
         return value if is_leaf else _Node(structure, tuple(map(take, children)))
@@ -49,6 +59,8 @@ def insert_arrays(skeleton: Any, arrays: list[Array]) -> Any:
     def insert(value):
         if isinstance(value, _Hole):
             return arrays[value.index]
+        if isinstance(value, _Number):
+            return value.value
         if isinstance(value, _Node):
             return value.structure.unflatten(map(insert, value.children))
         return _map_settings(insert, value) if _is_cell(value) else value

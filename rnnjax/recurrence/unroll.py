@@ -49,7 +49,8 @@ def unroll(
       xs: inputs [T, *batch, ...], time first; any number of batch axes, none too. None for a cell without input.
       carry: the carry to start from, as ``cell.carry(params, batch_shape)`` has it; None starts from that one.
       mask: bool [T, *batch]. Where False nothing happens: the carry stays bit for bit, y is zero, a reset is
-        ignored, and xs may hold anything, NaN too, without effect on values or gradients.
+        ignored, and xs may hold anything, NaN too, without effect on values or gradients: the step is given zeros,
+        and must have a derivative there.
       resets: bool [T, *batch]. Where True the step starts from ``cell.carry(params, batch_shape)``, whatever came
         before; no gradient crosses, except to a learned initial carry.
       reverse: go from the last step to the first: equals flip, unroll, flip of xs, mask, resets and ys.
@@ -88,6 +89,7 @@ def unroll(
     _checks.one_of("unroll", "memory", memory, ("auto", *MEMORY))
     if block is not None:
         _checks.positive_int("unroll", "block", block)
+    _checks.is_bool("unroll", "reverse", reverse)
     sequence.check_arrays(params, xs, carry, mask, resets, key)
     length = None if length is None else _checks.num_steps("unroll", "length", length)
     call = Call(bool(reverse), length, Plan(method, memory, block))
