@@ -104,7 +104,10 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         method, reason = plan.method, "it was asked for"
     block = forward_block = plan.block
     if block is None:
-        block = affine_block_size(parts, r.num_steps) if method == "associative" else block_size(parts, r.num_steps)
+        small = plan.memory != "edges"  # which saves memory by blocks alone
+        block = (
+            affine_block_size(parts, r.num_steps) if method == "associative" else block_size(parts, r.num_steps, small)
+        )
         forward_block = forward_block_size(parts, r.num_steps, block)
     memory = fitting_memory(parts, r.num_steps) if plan.memory == "auto" else plan.memory
     return Choice(method, reason, r.num_steps, memory, block, forward_block, parts, found)
@@ -123,14 +126,15 @@ def drawback(parts: Split) -> str | None:
     return None
 
 
-def block_size(parts: Split, num_steps: int) -> int:
-    """About 16 steps, more of small ones; a divisor of T where there is one near.
+def block_size(parts: Split, num_steps: int, whole_if_small: bool = True) -> int:
+    """About 16 steps, more of small ones, all of few; a divisor of T where there is one near.
 
     Fewer leave the products narrow, more leave the cache and need memory.
     """
-    ideal = min(max(16, 2**15 // max((_numbers([v]) for v in parts.carry_in), default=1)), 128)
-    ideal = max(1, min(ideal, 2**24 // max(_largest(parts), 1)))
-    if num_steps <= 2 * ideal:
+    carried = max((_numbers([v]) for v in parts.carry_in), default=1)
+    most = max(1, 2**24 // max(_largest(parts), 1))
+    ideal = min(max(16, 2**15 // max(carried, 1)), 128, most)
+    if num_steps <= 2 * ideal or (whole_if_small and num_steps * carried < 2**19 and num_steps <= most):
         return num_steps
     return min(range(ideal // 2, 2 * ideal + 1), key=lambda size: (num_steps % size > 0, abs(size - ideal)))
 
@@ -159,7 +163,7 @@ def kept_bytes(parts: Split, num_steps: int, memory: str, block: int) -> int:
 
 def fitting_memory(parts: Split, num_steps: int) -> str:
     """The fastest setting that keeps at most MEMORY_LIMIT bytes, or that which keeps least."""
-    block = block_size(parts, num_steps)
+    block = block_size(parts, num_steps, whole_if_small=False)
     fits = (memory for memory in MEMORY if kept_bytes(parts, num_steps, memory, block) <= MEMORY_LIMIT)
     return next(fits, MEMORY[-1])
 

@@ -65,7 +65,8 @@ def unroll(
       memory: what all methods but "scan" keep for the backward pass: ``"preactivations"`` (the products in the loop and
         the carries: fastest), ``"carries"``, ``"edges"`` (the carry every ``block`` steps: least); ``"auto"`` is the
         first of them that keeps at most 2 GiB.
-      block: steps per block of time; None is about 16 for "fused", and what stays in cache for "associative".
+      block: steps per block of time; None is about 16 for "fused" (all of few small ones), and what stays in cache for
+        "associative".
       length: T, for a cell without input.
 
     Returns:
