@@ -104,6 +104,8 @@ def num_features(owner: str, input_size: InputSize) -> int:
 
 def num_steps(owner: str, name: str, value: Any) -> Any:
     """A number of time steps: an int of at least 0, or symbolic under jax.export."""
+    if isinstance(value, bool):
+        raise TypeError(f"{owner}: {name} is {value}, expected an integer")
     try:
         value = operator.index(value)
     except jax.errors.InconclusiveDimensionOperation:
@@ -118,7 +120,8 @@ def num_steps(owner: str, name: str, value: Any) -> Any:
 def are_arrays(owner: str, name: str, tree: Any, expected: str, numbers: bool = True) -> None:
     """Refuse a pytree with a leaf that is neither an array nor, if ``numbers`` will do, a number."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        if not (hasattr(leaf, "dtype") or (numbers and isinstance(leaf, int | float | complex))):
+        array = hasattr(leaf, "dtype") and getattr(leaf.dtype, "kind", None) not in ("O", "U", "S")
+        if not (array or (numbers and isinstance(leaf, int | float | complex))):
             raise TypeError(f"{owner}: {name}{jax.tree_util.keystr(path)} is {leaf!r}, expected {expected}")
 
 
@@ -126,7 +129,8 @@ def is_key(owner: str, key: Any) -> None:
     """Refuse what is not one PRNG key, of the new kind or the old."""
     dtype = getattr(key, "dtype", None)
     new = dtype is not None and jnp.issubdtype(dtype, jax.dtypes.prng_key) and not key.shape
-    if not new and not (dtype == jnp.uint32 and key.ndim == 1):
+    old = dtype == jnp.uint32 and key.shape in ((2,), (4,))  # of threefry or rbg
+    if not new and not old:
         raise TypeError(f"{owner}: key is {describe(key)}, expected one key, jax.random.key(seed)")
 
 

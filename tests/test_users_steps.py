@@ -146,6 +146,11 @@ def test_equal_settings_of_other_types_are_other_cells():
     assert [dtype.kind for dtype in dtypes] == ["i", "f", "b"]
 
 
+def test_a_block_may_be_any_integer():
+    run = lambda block: rx.unroll(Filling(1), (), jnp.ones((T, H)), block=block)[1]
+    assert run(np.int32(4)).shape == run(jnp.int32(4)).shape == (T, H)
+
+
 def test_recurrent_dropout_leaves_the_input_in_one_kernel_alone():
     """The kernel has no weights for the carry, so nothing is dropped."""
     params = jnp.concatenate([jnp.eye(H), jnp.zeros((H, H))])
@@ -197,6 +202,13 @@ def test_masks_need_outputs_of_the_batch():
         "explain: batch_shape is (-2,), expected a tuple": lambda: rx.explain(rx.LSTM(2), 3, (-2,)),
         "unroll: reverse is 'no', expected True or False": lambda: rx.unroll(
             Filling(1), (), 0, reverse=cast(Any, "no")
+        ),
+        "unroll: length is True, expected an integer": lambda: rx.unroll(Filling(1), (), None, length=True),
+        "unroll: key is uint32[5], expected one key": lambda: rx.unroll(
+            Filling(1), (), jnp.ones((T, H)), key=jnp.zeros(5, jnp.uint32)
+        ),
+        "unroll: xs is array(['a'], dtype='<U1'), expected an array": lambda: rx.unroll(
+            Filling(1), (), np.array(["a"])
         ),
         "RecurrentDropout: per_gate is 'no', expected True": lambda: rx.RecurrentDropout(
             rx.LSTM(2), 0.5, cast(Any, "no")

@@ -1,5 +1,6 @@
 """``rx.unroll``: a cell over a whole sequence."""
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -90,6 +91,7 @@ def unroll(
     _checks.one_of("unroll", "memory", memory, ("auto", *MEMORY))
     if block is not None:
         _checks.positive_int("unroll", "block", block)
+        block = operator.index(block)
     _checks.is_bool("unroll", "reverse", reverse)
     sequence.check_arrays(params, xs, carry, mask, resets, key)
     length = None if length is None else _checks.num_steps("unroll", "length", length)
