@@ -52,9 +52,9 @@ class Room(NamedTuple):
     start: Any
 
     @classmethod
-    def of(cls, variables: list[Any], num_steps: int) -> list[Any]:
-        """Arrays for results of a step at all times."""
-        return [zeros((num_steps, *v.aval.shape), v.aval.dtype, v.aval) for v in variables]
+    def of(cls, variables: list[Any], num_steps: int, mesh: Any) -> list[Any]:
+        """Arrays for results of a step at all times; ``mesh`` from ``explicit_mesh``."""
+        return [zeros((num_steps, *v.aval.shape), v.aval.dtype, v.aval, mesh) for v in variables]
 
     def written(self, array: Any, block: Any) -> Any:
         """An array of these with the results of the block."""

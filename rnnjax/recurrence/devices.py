@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, reshard
 
 
 def varying_axes(tree: Any) -> frozenset[str]:
@@ -23,8 +23,15 @@ def vary(tree: Any, axes: frozenset[str]) -> Any:
     return jax.tree.map(one, tree)
 
 
-def zeros(shape: tuple[int, ...], dtype: Any, like: Any) -> jax.Array:
-    """Zeros that lie and differ along mesh axes as values of type ``like`` do, which are not split."""
-    mesh = like.sharding.mesh
-    whole = NamedSharding(mesh, PartitionSpec()) if AxisType.Explicit in mesh.axis_types else None
-    return vary(jnp.zeros(shape, dtype, out_sharding=whole), like.manual_axis_type.varying)
+def explicit_mesh(tree: Any) -> Any:
+    """The mesh with Explicit axes on which any leaf lies, unsplit; None if there is none."""
+    meshes = (jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(tree))
+    return next((mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types), None)
+
+
+def zeros(shape: tuple[int, ...], dtype: Any, like: Any, mesh: Any) -> jax.Array:
+    """Zeros that differ along mesh axes as values of type ``like`` do, on all of ``mesh`` if given."""
+    empty = jnp.zeros(shape, dtype)
+    if mesh is not None:
+        empty = reshard(empty, NamedSharding(mesh, PartitionSpec(*(None for _ in shape))))
+    return vary(empty, like.manual_axis_type.varying)

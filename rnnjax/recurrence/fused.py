@@ -19,7 +19,7 @@ from rnnjax.recurrence.blocks import (
     run_invariant,
     with_weights,
 )
-from rnnjax.recurrence.devices import zeros
+from rnnjax.recurrence.devices import explicit_mesh, zeros
 from rnnjax.recurrence.factors import gather_factors
 from rnnjax.recurrence.gradients import WeightGradients
 from rnnjax.recurrence.products import accumulator
@@ -65,7 +65,7 @@ def differentiable(
             carry, y = state
             return run_block(parts, known, carry, x, num_steps, reverse, Room(y, start), by_steps(x)), carry
 
-        room = Room.of(parts.y, blocks.num_steps)
+        room = Room.of(parts.y, blocks.num_steps, explicit_mesh((list(invariant.values()), carry, x)))
         (carry, y), edges = over_blocks(run, (carry, room), x, (None, None), blocks, reverse)
         return carry, y, edges
 
@@ -100,8 +100,9 @@ def differentiable(
             d_carry, d_x, more = back.block(d_carry, inputs, num_steps, not reverse, room, affine)
             return (d_carry, d_x, jax.tree.map(jnp.add, sums, more)), None
 
-        room = Room.of([v for v in parts.x if is_float(v)], blocks.num_steps)
-        state = d_carry, room, back.zeros()
+        mesh = explicit_mesh(saved)
+        room = Room.of([v for v in parts.x if is_float(v)], blocks.num_steps, mesh)
+        state = d_carry, room, back.zeros(mesh)
         (d_carry, d_x, sums), _ = over_blocks(block, state, (x, kept, d_y), edges, blocks, not reverse)
         gradients = back.by_constant(sums)
         return (
@@ -153,9 +154,11 @@ class _Reverse:
         invariant = with_weights(reversed_parts, run_invariant(reversed_parts))
         return cls(reversed_parts, invariant, list(found.constants), WeightGradients([s for s, _, _ in found.sums]))
 
-    def zeros(self) -> tuple[list[Any], list[Any]]:
+    def zeros(self, mesh: Any) -> tuple[list[Any], list[Any]]:
         """Where the sums over blocks begin: of constants' gradients, and of weights'."""
-        return [zeros(v.aval.shape, accumulator(v.aval.dtype), v.aval) for v in self.direct], self.weights.zeros()
+        return [zeros(v.aval.shape, accumulator(v.aval.dtype), v.aval, mesh) for v in self.direct], self.weights.zeros(
+            mesh
+        )
 
     def block(self, d_carry: list[Any], inputs: list[Any], num_steps: int, reverse: bool, room: Room, affine: bool):
         """``(d_carry, d_x, what the block adds to the sums)``."""

@@ -32,7 +32,7 @@ class WeightGradients:
         """Each once."""
         return list(dict.fromkeys(product.weight for s in self.sums for product in s.products))
 
-    def zeros(self) -> list[Any]:
+    def zeros(self, mesh: Any) -> list[Any]:
         """Where the sum over blocks begins."""
         started = []
         for merged, indices in self._groups:
@@ -41,7 +41,7 @@ class WeightGradients:
             shapes = [product.weight.aval.shape for product in products]
             if merged:
                 shapes = [tuple(map(sum, self._sizes(indices)))]
-            started.extend(zeros(shape, dtype, products[0].weight.aval) for shape in shapes)
+            started.extend(zeros(shape, dtype, products[0].weight.aval, mesh) for shape in shapes)
         return started
 
     def of_block(self, factors: Sequence[tuple[list[Any], Any]]) -> list[Any]:
