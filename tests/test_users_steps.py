@@ -12,7 +12,7 @@ from jax.sharding import AxisType, PartitionSpec
 import rnnjax as rx
 from tests.conftest import full
 
-T, B, H = 9, 2, 3
+T, B, D, H = 9, 2, 4, 3
 
 
 def cell_of(step, params, carry=lambda params, batch: jnp.zeros((*batch, H))):
@@ -104,6 +104,22 @@ def test_rbg_keys_draw_what_a_scan_draws(method):
     key = jax.random.key(0, impl="rbg")
     run = lambda method: rx.unroll(cell, params, xs, key=key, method=method, block=4)[1]
     np.testing.assert_array_equal(run(method), run("scan"))
+
+
+def test_rbg_keys_that_draw_once_leave_a_step_whole():
+    """Recurrent dropout draws its masks before the first step, and is found in a random cell too."""
+    key = jax.random.key(0, impl="rbg")
+    chosen = rx.RecurrentDropout(rx.GRU(H), 0.5), rx.RecurrentDropout(rx.Zoneout(rx.GRU(H), 0.3), 0.5)
+    for cell in chosen:
+        params, xs = cell.init(key, D), jax.random.normal(key, (T, B, D))
+        run = lambda method, cell=cell, params=params, xs=xs: rx.unroll(cell, params, xs, key=key, method=method)[1]
+        np.testing.assert_allclose(run("auto"), run("scan"), rtol=1e-12)
+
+
+def test_a_memory_setting_that_is_asked_for_is_kept():
+    """A scan would keep everything."""
+    found = rx.explain(cell_of(STEPS["branches"], PARAMS), H, (B,), memory="edges")
+    assert (found.method, found.memory) == ("fused", "edges")
 
 
 def test_calls_to_the_host_are_scanned():

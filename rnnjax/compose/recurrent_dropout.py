@@ -12,7 +12,7 @@ from rnnjax.compose._wrapper import Wrapper
 from rnnjax.compose.regularize import drop
 from rnnjax.recurrence import protocol
 from rnnjax.recurrence.distribute import distribute
-from rnnjax.recurrence.program import IndivisibleStepError
+from rnnjax.recurrence.program import SideEffectsError
 from rnnjax.recurrence.protocol import BIND_WITHIN, DRAW_AT_BIND, Bound
 from rnnjax.recurrence.split import split
 from rnnjax.recurrence.taps import find_taps, hidden_product, run_with_operands
@@ -100,7 +100,7 @@ class RecurrentDropout(Wrapper):
         num_carry = structure.children()[0].num_leaves
         try:
             parts = split(flat, leaves[:num_carry], leaves[num_carry:], distribute)
-        except IndivisibleStepError as error:
+        except SideEffectsError as error:
             raise ValueError(f"RecurrentDropout: nothing can be dropped inside {self.cell}: {error}") from None
         taps = find_taps(parts)
         hidden = hidden_product(parts)

@@ -1,21 +1,17 @@
 """Which method runs a recurrence, with what memory, and why; and running it so."""
 
 import dataclasses
-import math
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 
 import jax
-from jax import lax
 
 from rnnjax.recurrence.associative import obstacle
 from rnnjax.recurrence.blocks import Blocks, run_invariant
 from rnnjax.recurrence.distribute import distribute
+from rnnjax.recurrence.fallback import drawback, hindrance
 from rnnjax.recurrence.fused import MEMORY, differentiable, kept_variables
-from rnnjax.recurrence.levels import INVARIANT
-from rnnjax.recurrence.program import IndivisibleStepError, is_var
-from rnnjax.recurrence.reverse import find_stages, is_float
+from rnnjax.recurrence.program import SideEffectsError, num_numbers
 from rnnjax.recurrence.scan import Recurrence, scan
 from rnnjax.recurrence.split import Split, split
 
@@ -23,7 +19,7 @@ METHODS = ("auto", "scan", "fused", "associative")
 MEMORY_LIMIT = 2**31  # bytes that memory="auto" keeps of one layer for the backward pass
 CACHE = 2**22  # bytes of one array or few that stay in cache
 LONG = 256  # steps from which on an affine step is taken at many times at once
-NARROW = 512  # numbers in the carry up to which that pays on a CPU, whose loops are cheap
+SMALL = 512  # numbers in the carry up to which that pays on a CPU, whose loops are cheap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,18 +78,20 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
         return by_scan("there are no steps")
     try:
         parts = split(flat.step, flat.carry, [leaf[0] for leaf in flat.x], distribute)
-    except IndivisibleStepError as error:
+    except SideEffectsError as error:
         if plan.method == "associative":
             raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {error}") from None
         return by_scan(f"the step cannot be taken apart: {error}")
-    found = obstacle(parts)
+    bar = hindrance(parts)
+    found = bar or obstacle(parts)
     if plan.method == "associative" and found is not None:
         raise ValueError(f"unroll: method is 'associative', which does not apply to {cell}: {found}")
-    dear = drawback(parts) if plan.method == "auto" else None
-    if dear is not None:
-        return dataclasses.replace(by_scan(dear), split=parts, obstacle=found)
-    narrow = jax.default_backend() != "cpu" or _numbers(parts.carry_in) <= NARROW
-    if plan.method == "auto" and found is None and r.num_steps >= LONG and narrow:
+    if bar is None and plan == Plan():
+        bar = drawback(parts)
+    if bar is not None:
+        return dataclasses.replace(by_scan(bar), split=parts, obstacle=found)
+    small_carry = jax.default_backend() != "cpu" or num_numbers(parts.carry_in) <= SMALL
+    if plan.method == "auto" and found is None and r.num_steps >= LONG and small_carry:
         method, reason = (
             "associative",
             "the step is affine and elementwise in the carry, which is small, and the sequence long",
@@ -113,25 +111,12 @@ def choose(cell: Any, r: Recurrence, flat: "_Flat", plan: Plan) -> Choice:
     return Choice(method, reason, r.num_steps, memory, block, forward_block, parts, found)
 
 
-def drawback(parts: Split) -> str | None:
-    """Why a step is faster one after the other, gradients too; None if it is not."""
-    if any(e.primitive in (lax.cond_p, lax.while_p) for e in parts.program.equations):
-        return "its step branches, and at many times at once every branch would be taken"
-    stages = find_stages(parts)
-    inputs = {v for smooth in stages.smooth for v in smooth.inputs} | {v for s in chain(*stages.sums) for v in s.terms}
-    per_step = _numbers([*parts.carry_in, *parts.x, *(v for v in parts.y if is_var(v))])
-    for v in inputs:
-        if parts.level[v] == INVARIANT and is_float(v) and _numbers([v]) > max(4 * per_step, 2**12):
-            return f"the gradient of {v.aval.str_short()} is not that of a product, and would be formed at every step"
-    return None
-
-
 def block_size(parts: Split, num_steps: int, whole_if_small: bool = True) -> int:
     """About 16 steps, more of small ones, all of few; a divisor of T where there is one near.
 
     Fewer leave the products narrow, more leave the cache and need memory.
     """
-    carried = max((_numbers([v]) for v in parts.carry_in), default=1)
+    carried = max((num_numbers([v]) for v in parts.carry_in), default=1)
     most = max(1, 2**24 // max(_largest(parts), 1))
     ideal = min(max(16, 2**15 // max(carried, 1)), 128, most)
     if num_steps <= 2 * ideal or (whole_if_small and num_steps * carried < 2**19 and num_steps <= most):
@@ -168,11 +153,6 @@ def fitting_memory(parts: Split, num_steps: int) -> str:
     return next(fits, MEMORY[-1])
 
 
-def _numbers(variables: list[Any]) -> int:
-    """How many numbers they hold; a symbolic batch axis counts once."""
-    return sum(math.prod(axis for axis in v.aval.shape if isinstance(axis, int)) for v in variables)
-
-
 def _largest(parts: Split) -> int:
     """Bytes of the largest array that is computed outside the loop, of one step."""
     equations = [*parts.before.equations, *parts.after.equations]
@@ -180,7 +160,7 @@ def _largest(parts: Split) -> int:
 
 
 def _bytes(variables: list[Any]) -> int:
-    return sum(_numbers([v]) * v.aval.dtype.itemsize for v in variables)
+    return sum(num_numbers([v]) * v.aval.dtype.itemsize for v in variables)
 
 
 class _Flat:

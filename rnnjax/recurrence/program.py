@@ -5,12 +5,12 @@ Calls of jitted and rematerialised functions are written out: what is kept is fo
 
 import dataclasses
 import functools
-from collections.abc import Callable, Container, Iterable, Sequence
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from typing import Any
 
 import jax
 import jax.extend.core as jex
-import jax.numpy as jnp
 from jax.extend.core import primitives
 
 Variable = Any  # jax.extend.core.Var; where a value is read also Literal, a number
@@ -79,31 +79,23 @@ def _nothing() -> jex.Jaxpr:
     return jax.make_jaxpr(lambda: ())().jaxpr
 
 
-class IndivisibleStepError(ValueError):
-    """A step whose parts cannot be run at many times at once with the same results."""
+class SideEffectsError(ValueError):
+    """A step that does more than compute: it prints, or calls back to the host in order."""
 
 
 def trace(fn: Callable[..., Sequence[Any]], *arguments: Any) -> Program:
     """The program of ``fn``, which takes and gives arrays; of ``arguments`` only shapes and dtypes matter.
 
     Raises:
-      IndivisibleStepError: it has side effects, whose order would be lost; it calls back to the host; or its random
-        numbers depend on how many are drawn at once, as those of rbg keys do.
+      SideEffectsError: it has side effects, whose order would be lost.
     """
     closed = jax.make_jaxpr(fn)(*arguments)
     if closed.effects:
-        raise IndivisibleStepError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
+        raise SideEffectsError(f"its step has side effects ({', '.join(map(str, closed.effects))})")
     constants: dict[Variable, Any] = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     names: dict[Variable, Any] = {}
     equations = list(_written_out(closed.jaxpr.eqns, names, constants, top=True))
     outputs = [_renamed(v, names) for v in closed.jaxpr.outvars]
-    for equation in _all_within(equations):
-        if equation.primitive.name == "pure_callback":
-            raise IndivisibleStepError("its step calls back to the host")
-        if equation.primitive is primitives.rng_bit_generator_p or any(map(_is_key_of_batches, equation.invars)):
-            raise IndivisibleStepError(
-                "its step draws with keys (rbg) whose numbers depend on how many are drawn at once"
-            )
     return Program(constants, list(closed.jaxpr.invars), equations, outputs)
 
 
@@ -144,12 +136,12 @@ def _written_out(equations, names, constants, top=False):
             yield equation.replace(invars=inputs, outvars=outputs)
 
 
-def _all_within(equations):
+def all_within(equations: Iterable[Equation]) -> Iterator[Equation]:
     """Equations, and those of the functions in their params."""
     for equation in equations:
         yield equation
         for inner in inner_jaxprs(equation):
-            yield from _all_within(inner.eqns)
+            yield from all_within(inner.eqns)
 
 
 def inner_jaxprs(equation: Equation) -> list[jex.Jaxpr]:
@@ -161,13 +153,13 @@ def inner_jaxprs(equation: Equation) -> list[jex.Jaxpr]:
     return [p for p in found if isinstance(p, jex.Jaxpr)]
 
 
-def _is_key_of_batches(v):
-    """A key whose numbers differ under vmap: of any implementation but threefry."""
-    return jnp.issubdtype(v.aval.dtype, jax.dtypes.prng_key) and "fry" not in v.aval.dtype.name
-
-
 def _renamed(v, names):
     return names.get(v, v) if is_var(v) else v
+
+
+def num_numbers(variables: Iterable[Variable]) -> int:
+    """How many numbers they hold; a symbolic batch axis counts once."""
+    return sum(math.prod(axis for axis in v.aval.shape if isinstance(axis, int)) for v in variables)
 
 
 def is_var(v: Any) -> bool:

@@ -44,7 +44,7 @@ def take_arrays(cell: Any) -> tuple[Any, list[Array]]:
         if isinstance(value, jax.Array | np.ndarray):
             arrays.append(value)
             return _Hole(len(arrays) - 1)
-        if type(value) in (bool, int, float, complex):
+        if isinstance(value, int | float | complex | np.generic):
             return _Number(type(value), value)
         children, structure = jax.tree.flatten(value, is_leaf=lambda node: node is not value)
         is_leaf = jax.tree_util.treedef_is_leaf(structure)
