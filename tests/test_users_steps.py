@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 from jax.sharding import AxisType, PartitionSpec
 
 import rnnjax as rx
@@ -28,20 +29,42 @@ def gates(a):
     return twice(jnp.tanh(one) * jax.nn.sigmoid(other))
 
 
-U = jnp.array([[0.5, -0.3, 0.2], [0.1, 0.4, -0.6], [-0.2, 0.3, 0.7]])
-WIDE = jnp.concatenate([U, -U.T], axis=1)
-PARAMS = {"U": U, "s": jnp.float64(0.1), "f": 0.2, "v": U[0], "wide": WIDE, "kernel": jnp.concatenate([WIDE, WIDE])}
-STEPS = {
-    "scalar added": lambda p, h, x: twice(jnp.tanh(x + h @ p["U"] + p["s"])),
-    "number added": lambda p, h, x: twice(jnp.tanh(p["f"] + h @ p["U"] + x)),
-    "entry added": lambda p, h, x: twice(jnp.tanh(h @ p["U"] + p["v"][1] + x)),
-    "scalar product": lambda p, h, x: twice(jnp.tanh(x @ p["U"] + jax.nn.sigmoid((h @ p["v"])[..., None]) * h)),
-    "checkpointed": lambda p, h, x: twice(jax.checkpoint(lambda h, x: jnp.tanh(x @ p["U"] + h @ p["U"]))(h, x)),
-    "one kernel": lambda p, h, x: gates(jnp.concatenate([x, h], -1) @ p["kernel"] + p["s"]),
-    "two kernels": lambda p, h, x: gates(x @ p["wide"] + h @ p["wide"] + p["f"]),
-    "table": lambda p, h, x: twice(jnp.tanh(h + jnp.tile(p["U"], (2000, 1))[jnp.argmax(x, -1)])),
-    "branches": lambda p, h, x: twice(jax.lax.cond(x.sum() > 0, lambda h: h @ p["U"], jnp.sin, h) + x),
+def draw(number, *shape):
+    return 0.6 * jax.random.normal(jax.random.key(number), shape)
+
+
+PARAMS = {
+    "W": draw(1, D, H),
+    "U": draw(2, H, H),
+    "V": draw(3, H, H),
+    "v": draw(4, H),
+    "s": draw(5),
+    "f": 0.2,
+    "W2": draw(6, D, 2 * H),
+    "U2": draw(7, H, 2 * H),
+    "b2": draw(8, 2 * H),
+    "kernel": draw(9, D + H, 2 * H),
+    "table": draw(10, 5000, H),
 }
+STEPS = {  # x is a pair: features [*batch, D], and a drive [*batch, H] that is added as it is
+    "drive in a sum": lambda p, h, x: twice(jnp.tanh(x[1] + h @ p["U"])),
+    "scalar added": lambda p, h, x: twice(jnp.tanh(x[1] + h @ p["U"] + p["s"])),
+    "number added": lambda p, h, x: twice(jnp.tanh(p["f"] + h @ p["U"] + x[0] @ p["W"])),
+    "entry added": lambda p, h, x: twice(jnp.tanh(h @ p["U"] + p["v"][1] + x[1])),
+    "column of scores": lambda p, h, x: twice(jnp.tanh(x[0] @ p["W"] + jax.nn.sigmoid((h @ p["v"])[..., None]) * h)),
+    "checkpointed": lambda p, h, x: twice(jax.checkpoint(lambda h, x: jnp.tanh(x @ p["W"] + h @ p["U"]))(h, x[0])),
+    "one kernel": lambda p, h, x: gates(jnp.concatenate([x[0], h], -1) @ p["kernel"] + p["s"]),
+    "two kernels": lambda p, h, x: gates(x[0] @ p["W2"] + h @ p["U2"] + p["b2"]),
+    "table": lambda p, h, x: twice(jnp.tanh(h @ p["U"] + p["table"][jnp.argmax(x[0], -1)])),
+    "branches": lambda p, h, x: twice(lax.cond(x[0].sum() > 0, lambda h: h @ p["U"], jnp.sin, h) + x[1]),
+}
+
+
+def inputs(*batch):
+    return draw(20, T, *batch, D), draw(21, T, *batch, H)
+
+
+SPEC = tuple(jax.ShapeDtypeStruct((size,), jnp.float64) for size in (D, H))
 
 
 def compare(cell, xs, **options):
@@ -61,37 +84,37 @@ def compare(cell, xs, **options):
 @pytest.mark.parametrize("name", STEPS)
 @pytest.mark.parametrize("batch", [(B,), full(())], ids=str)
 def test_the_step_runs_as_by_scan(name, batch):
-    xs = jax.random.normal(jax.random.key(0), (T, *batch, H))
-    compare(cell_of(STEPS[name], PARAMS), xs, block=4)
-    assert rx.explain(cell_of(STEPS[name], PARAMS), H, batch).layers
+    compare(cell_of(STEPS[name], PARAMS), inputs(*batch), block=4)
+    assert rx.explain(cell_of(STEPS[name], PARAMS), SPEC, batch).layers
 
 
 def test_a_score_without_batch_axes():
     """A product that is a scalar."""
-    step = lambda p, h, x: twice(jnp.tanh(x @ p["U"] + jax.nn.sigmoid(h @ p["v"]) * h))
-    compare(cell_of(step, PARAMS), jax.random.normal(jax.random.key(0), (T, H)), block=4)
+    step = lambda p, h, x: twice(jnp.tanh(x[0] @ p["W"] + jax.nn.sigmoid(h @ p["v"]) * h))
+    compare(cell_of(step, PARAMS), inputs(), block=4)
 
 
 @pytest.mark.parametrize("name", ["one kernel", "two kernels"])
 def test_gates_taken_apart_inside_shard_map(name):
     """Where constants have a type that says along which axes they vary."""
     mesh = jax.make_mesh((2,), ("data",), axis_types=(AxisType.Auto,))
-    cell, xs = cell_of(STEPS[name], PARAMS), jax.random.normal(jax.random.key(0), (T, B, H))
+    cell, xs = cell_of(STEPS[name], PARAMS), inputs(B)
 
     def slopes(method):
         def loss(params, xs):
-            return jax.lax.psum((rx.unroll(cell, params, xs, method=method, block=4)[1] ** 2).sum(), "data")
+            return lax.psum((rx.unroll(cell, params, xs, method=method, block=4)[1] ** 2).sum(), "data")
 
         specs = PartitionSpec(), PartitionSpec(None, "data")
         run = jax.shard_map(jax.grad(loss), mesh=mesh, in_specs=specs, out_specs=PartitionSpec())
         return jax.jit(run)(PARAMS, xs)
 
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(slopes("scan")[{"one kernel": "kernel"}.get(name, "W2")]))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12), slopes("fused"), slopes("scan"))
 
 
 @pytest.mark.parametrize("name", ["table", "branches"])
 def test_auto_scans_what_is_faster_so(name):
-    found = rx.explain(cell_of(STEPS[name], PARAMS), H, (B,))
+    found = rx.explain(cell_of(STEPS[name], PARAMS), SPEC, (B,))
     assert found.method == "scan"
     assert "every step" in found.reason or "every branch" in found.reason
 
@@ -118,7 +141,7 @@ def test_rbg_keys_that_draw_once_leave_a_step_whole():
 
 def test_a_memory_setting_that_is_asked_for_is_kept():
     """A scan would keep everything."""
-    found = rx.explain(cell_of(STEPS["branches"], PARAMS), H, (B,), memory="edges")
+    found = rx.explain(cell_of(STEPS["branches"], PARAMS), SPEC, (B,), memory="edges")
     assert (found.method, found.memory) == ("fused", "edges")
 
 
@@ -190,7 +213,7 @@ def test_recurrent_dropout_draws_for_each_gate_of_a_split_sum():
     assert (of_gates[:, 0] != of_gates[:, 1]).any()
 
 
-@pytest.mark.parametrize("wrap", [lambda fn: lambda h: jax.lax.cond(h.sum() > 0, fn, fn, h)], ids=["cond"])
+@pytest.mark.parametrize("wrap", [lambda fn: lambda h: lax.cond(h.sum() > 0, fn, fn, h)], ids=["cond"])
 def test_recurrent_dropout_refuses_products_that_it_cannot_reach(wrap):
     cell = cell_of(lambda p, h, x: twice(jnp.tanh(h @ p["U"] + wrap(lambda h: h @ p["U"])(h) + x)), PARAMS)
     with pytest.raises(ValueError, match=r"^RecurrentDropout: .* enters a product inside cond, .*; expected"):

@@ -2,7 +2,6 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
@@ -58,8 +57,13 @@ def test_explicit_axes_are_refused():
     for run in (rx.unroll, jax.jit(rx.unroll, static_argnums=0)):
         with pytest.raises(ValueError, match=r"^unroll: xs is split along Explicit mesh axes, .*, expected Auto axes"):
             run(entry.cell, params, xs)
-    whole = jax.device_put(jnp.asarray(xs), NamedSharding(split.mesh, PartitionSpec()))
-    assert rx.unroll(entry.cell, params, whole)[1].shape == (T, *BATCH, H)
-    slope = jax.jit(jax.grad(lambda params, xs: rx.unroll(entry.cell, params, xs, block=2)[1].sum()))
-    on_one = slope(params, np.asarray(xs))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), slope(params, whole), on_one)
+
+
+def test_arrays_whole_on_explicit_axes_are_taken():
+    """They lie on such a mesh, and are not split."""
+    entry = Entry("", rx.LSTM(H))
+    whole = NamedSharding(mesh(AxisType.Explicit), PartitionSpec())
+    params, xs = random_params(entry), np.asarray(random_inputs(entry, T, BATCH))
+    slope = jax.jit(jax.grad(lambda params, xs: (rx.unroll(entry.cell, params, xs, block=2)[1] ** 2).sum()))
+    found = slope(params, jax.device_put(xs, whole))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12), found, slope(params, xs))
