@@ -51,11 +51,6 @@ class Room(NamedTuple):
     arrays: list[Any]
     start: Any
 
-    @classmethod
-    def of(cls, variables: list[Any], num_steps: int, mesh: Any) -> list[Any]:
-        """Arrays for results of a step at all times; ``mesh`` from ``explicit_mesh``."""
-        return [zeros((num_steps, *v.aval.shape), v.aval.dtype, v.aval, mesh) for v in variables]
-
     def written(self, array: Any, block: Any) -> Any:
         """An array of these with the results of the block."""
         if block.shape == array.shape:
@@ -64,6 +59,11 @@ class Room(NamedTuple):
 
 
 NO_ROOM = Room([], 0)
+
+
+def empty_arrays(variables: list[Any], num_steps: int, mesh: Any) -> list[Any]:
+    """What results of a step at all times are written to; ``mesh`` from ``explicit_mesh``."""
+    return [zeros((num_steps, *v.aval.shape), v.aval.dtype, v.aval, mesh) for v in variables]
 
 
 def run_block(
@@ -92,8 +92,9 @@ def run_block(
 
     def tick(carry, now):
         known = invariant | dict(zip([*split.carry_in, *per_step], [*carry, *now], strict=True))
-        out = dict(zip(split.kept, (results := loop(*(known[v] for v in loop.inputs)))[len(carry) :], strict=True))
-        return results[: len(carry)], [out[v] for v in kept]
+        results = loop(*(known[v] for v in loop.inputs))
+        by_variable = dict(zip(split.kept, results[len(carry) :], strict=True))
+        return results[: len(carry)], [by_variable[v] for v in kept]
 
     now = [values[v] for v in per_step]
     if affine_scan:
@@ -114,8 +115,7 @@ def run_block(
     def in_room(v):
         return roomy[id(v)] if id(v) in written else room.written(roomy[id(v)], result(v))
 
-    written = set(map(id, direct))
-    num_roomy = len(room.arrays)
+    written, num_roomy = set(map(id, direct)), len(room.arrays)
     return carry, [*map(in_room, split.y[:num_roomy]), *map(result, split.y[num_roomy:])]
 
 

@@ -13,6 +13,7 @@ from rnnjax.recurrence.blocks import (
     NO_ROOM,
     Blocks,
     Room,
+    empty_arrays,
     entering,
     over_blocks,
     run_block,
@@ -65,7 +66,7 @@ def differentiable(
             carry, y = state
             return run_block(parts, known, carry, x, num_steps, reverse, Room(y, start), by_steps(x)), carry
 
-        room = Room.of(parts.y, blocks.num_steps, explicit_mesh((list(invariant.values()), carry, x)))
+        room = empty_arrays(parts.y, blocks.num_steps, explicit_mesh((list(invariant.values()), carry, x)))
         (carry, y), edges = over_blocks(run, (carry, room), x, (None, None), blocks, reverse)
         return carry, y, edges
 
@@ -101,7 +102,7 @@ def differentiable(
             return (d_carry, d_x, jax.tree.map(jnp.add, sums, more)), None
 
         mesh = explicit_mesh(saved)
-        room = Room.of([v for v in parts.x if is_float(v)], blocks.num_steps, mesh)
+        room = empty_arrays([v for v in parts.x if is_float(v)], blocks.num_steps, mesh)
         state = d_carry, room, back.zeros(mesh)
         (d_carry, d_x, sums), _ = over_blocks(block, state, (x, kept, d_y), edges, blocks, not reverse)
         gradients = back.by_constant(sums)

@@ -21,16 +21,13 @@ class WeightGradients:
 
     def __init__(self, sums: Sequence[Sum]):
         self.sums = list(sums)
-        groups: dict[Any, list[int]] = {}
+        narrow = [all(product.narrow for product in s.products) for s in self.sums]
+        alike: dict[tuple[Variable, ...], list[int]] = {}  # by operands: the indices of narrow sums
         for index, s in enumerate(self.sums):
-            merged = all(product.narrow for product in s.products)
-            groups.setdefault(tuple(product.operand for product in s.products) if merged else index, []).append(index)
-        self._groups = [(isinstance(key, tuple), indices) for key, indices in groups.items()]
-
-    @property
-    def weights(self) -> list[Variable]:
-        """Each once."""
-        return list(dict.fromkeys(product.weight for s in self.sums for product in s.products))
+            if narrow[index]:
+                alike.setdefault(tuple(product.operand for product in s.products), []).append(index)
+        alone = [[index] for index in range(len(self.sums)) if not narrow[index]]
+        self._groups = [(True, indices) for indices in alike.values()] + [(False, indices) for indices in alone]
 
     def zeros(self, mesh: Any) -> list[Any]:
         """Where the sum over blocks begins."""
