@@ -21,8 +21,12 @@ def per_gate(gates: type, init: Initializer, key: Key, shape: tuple[int, ...]) -
 
 def check_functions(cell: Any) -> None:
     """Refuse an activation or initialiser that is not a function, such as its name."""
-    names = [field.name for field in dataclasses.fields(cell) if field.name.endswith(("activation", "_init"))]
-    _checks.are_functions(type(cell).__name__, **{name: getattr(cell, name) for name in names})
+    functions = [field for field in dataclasses.fields(cell) if field.name.endswith(("activation", "_init"))]
+    given = {field.name: getattr(cell, field.name) for field in functions}
+    optional = {field.name for field in functions if field.default is None}
+    _checks.are_functions(
+        type(cell).__name__, **{name: fn for name, fn in given.items() if not (fn is None and name in optional)}
+    )
 
 
 def expect_params(cell: Any, params: Params, kind: type, units: Callable[[Any], jax.Array]) -> Any:

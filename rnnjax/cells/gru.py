@@ -10,7 +10,7 @@ from jax.nn import sigmoid
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Initializer, check_functions, expect_params, per_gate
+from rnnjax.cells._parts import Activation, Initializer, check_functions, expect_params, per_gate
 
 
 class GRUGates(NamedTuple):
@@ -48,10 +48,12 @@ class GRU(Settings):
       hidden_size: H.
       reset_after: True: reset after the product (cuDNN, PyTorch, Keras, Flax); False: before it (Cho et al.,
         Haiku, ONNX's default).
+      activation: of n; tanh as printed above.
+      gate_activation: of r and z; sigmoid as printed above.
       kernel_init, recurrent_init, bias_init: for each gate's array; see ``rnnjax.initializers``.
 
     Raises:
-      ValueError, TypeError: hidden_size is not a positive integer, or an initialiser not a function.
+      ValueError, TypeError: hidden_size is not a positive integer, or an activation or initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.GRU(2, reset_after=False)
@@ -68,6 +70,8 @@ class GRU(Settings):
 
     hidden_size: int
     reset_after: bool = True
+    activation: Activation = jnp.tanh
+    gate_activation: Activation = sigmoid
     kernel_init: Initializer = initializers.glorot
     recurrent_init: Initializer = initializers.orthogonal
     bias_init: Initializer = initializers.zeros
@@ -94,12 +98,13 @@ class GRU(Settings):
     def step(self, params: GRUParams, carry: jax.Array, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """One step, ``(h_t, h_t)``."""
         (W, U, b, b_hn), h_tm1 = params, carry
-        r = sigmoid(x @ W.r + h_tm1 @ U.r + b.r)
-        z = sigmoid(x @ W.z + h_tm1 @ U.z + b.z)
+        gate, phi = self.gate_activation, self.activation
+        r = gate(x @ W.r + h_tm1 @ U.r + b.r)
+        z = gate(x @ W.z + h_tm1 @ U.z + b.z)
         if self.reset_after:
-            n = jnp.tanh(x @ W.n + b.n + r * (h_tm1 @ U.n + b_hn))
+            n = phi(x @ W.n + b.n + r * (h_tm1 @ U.n + b_hn))
         else:
-            n = jnp.tanh(x @ W.n + b.n + (r * h_tm1) @ U.n)
+            n = phi(x @ W.n + b.n + (r * h_tm1) @ U.n)
         h = (1 - z) * n + z * h_tm1
         return h, h
 

@@ -11,7 +11,7 @@ from jax.nn import sigmoid
 from rnnjax import _checks
 from rnnjax._types import InputSize, Key, Settings
 from rnnjax.cells import initializers
-from rnnjax.cells._parts import Initializer, check_functions, expect_params, per_gate
+from rnnjax.cells._parts import Activation, Initializer, check_functions, expect_params, per_gate
 
 
 class LSTMGates(NamedTuple):
@@ -56,10 +56,13 @@ class LSTM(Settings):
     Args:
       hidden_size: H.
       forget_bias: added to the initial ``b.f`` and stored there, so that the net starts by remembering.
+      activation: of g, and of c where h is made; tanh as printed above.
+      gate_activation: of i, f and o; sigmoid as printed above.
+      output_activation: of c where h is made, if it is not ``activation``.
       kernel_init, recurrent_init, bias_init: for each gate's array; see ``rnnjax.initializers``.
 
     Raises:
-      ValueError, TypeError: hidden_size is not a positive integer, or an initialiser not a function.
+      ValueError, TypeError: hidden_size is not a positive integer, or an activation or initialiser not a function.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> cell = rx.LSTM(hidden_size=2)
@@ -78,6 +81,9 @@ class LSTM(Settings):
 
     hidden_size: int
     forget_bias: float = 1.0
+    activation: Activation = jnp.tanh
+    gate_activation: Activation = sigmoid
+    output_activation: Activation | None = None
     kernel_init: Initializer = initializers.glorot
     recurrent_init: Initializer = initializers.orthogonal
     bias_init: Initializer = initializers.zeros
@@ -106,12 +112,13 @@ class LSTM(Settings):
     def step(self, params: LSTMParams, carry: LSTMCarry, x: jax.Array) -> tuple[LSTMCarry, jax.Array]:
         """One step, ``(LSTMCarry(h_t, c_t), h_t)``."""
         (W, U, b), (h_tm1, c_tm1) = params, carry
-        i = sigmoid(x @ W.i + h_tm1 @ U.i + b.i)
-        f = sigmoid(x @ W.f + h_tm1 @ U.f + b.f)
-        g = jnp.tanh(x @ W.g + h_tm1 @ U.g + b.g)
-        o = sigmoid(x @ W.o + h_tm1 @ U.o + b.o)
+        gate, phi, phi_c = self.gate_activation, self.activation, self.output_activation or self.activation
+        i = gate(x @ W.i + h_tm1 @ U.i + b.i)
+        f = gate(x @ W.f + h_tm1 @ U.f + b.f)
+        g = phi(x @ W.g + h_tm1 @ U.g + b.g)
+        o = gate(x @ W.o + h_tm1 @ U.o + b.o)
         c = f * c_tm1 + i * g
-        h = o * jnp.tanh(c)
+        h = o * phi_c(c)
         return LSTMCarry(h, c), h
 
     def input_size(self, params: LSTMParams) -> int:

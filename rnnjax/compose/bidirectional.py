@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from rnnjax import _checks
 from rnnjax._types import Carry, InputSize, Key, Params, Settings
+from rnnjax.compose.backward import against_time
 from rnnjax.recurrence import protocol
 from rnnjax.recurrence.timeline import Timeline, blank
 from rnnjax.recurrence.unroll import unroll_bound
@@ -112,10 +112,7 @@ class Bidirectional(Settings):
 
     def unroll(self, params: Directions, xs: Any, carry: Directions, timeline: Timeline) -> tuple[Directions, Any]:
         """Unroll each direction and merge."""
-        ahead, back = (timeline.part(index) for index in range(2))
-        back = dataclasses.replace(back, reverse=not timeline.reverse, resets=segment_ends(timeline))
-        if back.keys is not None:
-            back = dataclasses.replace(back, keys=jnp.flip(back.keys, axis=0))
+        ahead, back = timeline.part(0), against_time(timeline.part(1))
         cells = self._cells
         carry_ahead, ys_ahead = unroll_bound(cells.forward, params.forward, xs, carry.forward, ahead)
         carry_back, ys_back = unroll_bound(cells.backward, params.backward, xs, carry.backward, back)
@@ -132,26 +129,3 @@ class Bidirectional(Settings):
                 f"{self}: outputs {shown[0]} and {shown[1]} cannot be merged by {self.merge!r}; give a function"
             )
         return _MERGES[self.merge](ahead, back)
-
-
-def segment_ends(timeline: Timeline) -> jax.Array | None:
-    """Where segments end in the order of processing: the resets of a cell that goes the other way.
-
-    Step t ends its segment if the next valid step resets.
-    """
-    if timeline.resets is None:
-        return None
-    if timeline.mask is None:
-        resets, last = timeline.resets, jnp.zeros_like(timeline.resets[:1])
-        return jnp.concatenate([last, resets[:-1]] if timeline.reverse else [resets[1:], last])
-    num_steps = timeline.num_steps
-    times = jnp.arange(num_steps).reshape((-1,) + (1,) * len(timeline.batch_shape))
-    if timeline.reverse:
-        seen = lax.cummax(jnp.where(timeline.mask, times, -1))
-        following = jnp.concatenate([jnp.full_like(seen[:1], -1), seen[:-1]])
-    else:
-        seen = lax.cummin(jnp.where(timeline.mask, times, num_steps), reverse=True)
-        following = jnp.concatenate([seen[1:], jnp.full_like(seen[:1], num_steps)])
-    inside = (following >= 0) & (following < num_steps)
-    found = jnp.take_along_axis(timeline.resets, jnp.clip(following, 0, num_steps - 1), axis=0)
-    return found & inside

@@ -61,7 +61,7 @@ def last(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.last(ys, rx.length_mask(jnp.array([3, 1]), 3))
     Array([3., 5.], dtype=float32)
     """
-    _check("last", ys, mask)
+    check_masked("last", ys, mask)
     if mask is None:
         return jax.tree.map(lambda leaf: leaf[-1] if leaf.shape[0] else jnp.zeros(leaf.shape[1:], leaf.dtype), ys)
     later = lax.cumsum(jnp.asarray(mask, jnp.int32), reverse=True) - mask
@@ -85,7 +85,7 @@ def mean_over_time(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.mean_over_time(jnp.array([1., 2., 6.]), jnp.array([True, True, False]))
     Array(1.5, dtype=float32)
     """
-    _check("mean_over_time", ys, mask)
+    check_masked("mean_over_time", ys, mask)
 
     def mean(leaf):
         count = leaf.shape[0] if mask is None else mask.sum(0).reshape(mask.shape[1:] + (1,) * (leaf.ndim - mask.ndim))
@@ -111,7 +111,7 @@ def max_over_time(ys: Any, mask: Array | None = None) -> Any:
     >>> rx.max_over_time(jnp.array([-1., -2., 6.]), jnp.array([True, True, False]))
     Array(-1., dtype=float32)
     """
-    _check("max_over_time", ys, mask)
+    check_masked("max_over_time", ys, mask)
 
     def maximum(leaf):
         flags = jnp.ones(leaf.shape[:1], bool) if mask is None else jnp.asarray(mask)
@@ -132,7 +132,8 @@ def _lowest(leaf: Any) -> Any:
     raise TypeError(f"max_over_time: ys is {_checks.describe(leaf)}, expected real numbers")
 
 
-def _check(owner: str, ys: Any, mask: Any) -> None:
+def check_masked(owner: str, ys: Any, mask: Any) -> None:
+    """Refuse a mask that does not fit ``ys``."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(ys):
         if not np.ndim(leaf):
             where = f"ys{jax.tree_util.keystr(path)}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from rnnjax._types import Array, Carry
 from rnnjax.recurrence.protocol import fold
@@ -44,3 +45,26 @@ def select(flags: Array, on_true: Any, on_false: Any) -> Any:
 def blank(flags: Array | None, tree: Any) -> Any:
     """Zero (False for booleans) where ``flags`` is False: what a masked step gives."""
     return tree if flags is None else select(flags, tree, jax.tree.map(jnp.zeros_like, tree))
+
+
+def segment_ends(timeline: Timeline) -> jax.Array | None:
+    """Where segments end in the order of processing: the resets of a cell that goes the other way.
+
+    Step t ends its segment if the next valid step resets.
+    """
+    if timeline.resets is None:
+        return None
+    if timeline.mask is None:
+        resets, last = timeline.resets, jnp.zeros_like(timeline.resets[:1])
+        return jnp.concatenate([last, resets[:-1]] if timeline.reverse else [resets[1:], last])
+    num_steps = timeline.num_steps
+    times = jnp.arange(num_steps).reshape((-1,) + (1,) * len(timeline.batch_shape))
+    if timeline.reverse:
+        seen = lax.cummax(jnp.where(timeline.mask, times, -1))
+        following = jnp.concatenate([jnp.full_like(seen[:1], -1), seen[:-1]])
+    else:
+        seen = lax.cummin(jnp.where(timeline.mask, times, num_steps), reverse=True)
+        following = jnp.concatenate([seen[1:], jnp.full_like(seen[:1], num_steps)])
+    inside = (following >= 0) & (following < num_steps)
+    found = jnp.take_along_axis(timeline.resets, jnp.clip(following, 0, num_steps - 1), axis=0)
+    return found & inside
