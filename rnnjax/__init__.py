@@ -21,6 +21,7 @@ from rnnjax.compose.recurrent_dropout import RecurrentDropout
 from rnnjax.compose.regularize import Dropout, GaussianNoise, TiedDropout, Zoneout, drop
 from rnnjax.compose.reparametrize import Reparametrize
 from rnnjax.compose.residual import Residual
+from rnnjax.compose.two_biases import TwoBiases, TwoBiasesParams
 from rnnjax.recurrence.explain import Explanation, LayerExplanation, explain
 from rnnjax.recurrence.protocol import Cell, bind
 from rnnjax.recurrence.reduce import last, length_mask, max_over_time, mean_over_time
@@ -75,6 +76,8 @@ __all__ = [
     "Reparametrize",
     "Residual",
     "TiedDropout",
+    "TwoBiases",
+    "TwoBiasesParams",
     "Zoneout",
     "bind",
     "data",
