@@ -22,7 +22,7 @@ def library(owner: str, module: str, package: str) -> ModuleType:
 
 def to_jax(owner: str, name: str, array: Any, shape: tuple[int | None, ...] | None = None) -> jax.Array:
     """An array of weights as it is, bit for bit and in its own dtype; None in ``shape`` stands for any size."""
-    array = np.asarray(array)
+    array = array if isinstance(array, jax.Array) else np.asarray(array)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise TypeError(f"{owner}: {name} is {_checks.describe(array)}, expected floating-point weights")
     fits = shape is None or (

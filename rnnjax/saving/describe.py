@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # Where a function may be named from: none of these modules holds one that a file should not be able to name.
-_NAMESPACES = ("jax.nn", "jax.numpy", "jax.lax", "jax.nn.initializers", "rnnjax.initializers", "rnnjax.cells.mingru")
+_NAMESPACES = ("jax.nn", "jax.numpy", "jax.lax", "jax.nn.initializers", "rnnjax.initializers", "rnnjax.cells.mingru", "rnnjax.interop.parametrizations")
 
 
 def describe(value: Any) -> Any:

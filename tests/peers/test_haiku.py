@@ -1,4 +1,6 @@
-"""Haiku: VanillaRNN, LSTM and GRU (reset before), with resets as its ResetCore has them; 1e-10 in float64."""
+"""Haiku's VanillaRNN, LSTM and GRU (reset before), from and to, with resets as its ResetCore has them."""
+
+import re
 
 import haiku as hk
 import jax
@@ -7,65 +9,131 @@ import numpy as np
 import pytest
 
 import rnnjax as rx
-from tests.peers.agree import assert_agree, random_like
+from rnnjax.interop.haiku import from_haiku, to_haiku
+from rnnjax.interop.parametrizations import add_forget_bias
+from tests.peers.agree import assert_agree, assert_same, random_like
 from tests.registry import B, D, H, T
 
 RESETS = np.random.default_rng(3).random((T, B)) < 0.3
+KINDS = {
+    "VanillaRNN": ("VanillaRNN", hk.VanillaRNN),
+    "VanillaRNN of one bias": ("VanillaRNN", lambda size: hk.VanillaRNN(size, double_bias=False)),
+    "LSTM": ("LSTM", hk.LSTM),
+    "GRU": ("GRU", hk.GRU),
+}
 
 
-def elman(params):
-    inputs, hidden = params["vanilla_rnn/linear"], params["vanilla_rnn/linear_1"]
-    return rx.ElmanParams(inputs["w"], hidden["w"], inputs["b"] + hidden["b"])
-
-
-def lstm(params):
-    """One kernel for x and h, gates in the order i g f o, 1 added to f when it runs."""
-    split = lambda weights: rx.LSTMGates(**dict(zip("igfo", jnp.split(weights, 4, axis=-1), strict=True)))
-    linear = params["lstm/linear"]
-    b = split(linear["b"])
-    return rx.LSTMParams(split(linear["w"][:D]), split(linear["w"][D:]), b._replace(f=b.f + 1))
-
-
-def gru(params):
-    """Gates in the order z r a, and 1 - z in place of z."""
-
-    def split(weights):
-        z, r, n = jnp.split(weights, 3, axis=-1)
-        return rx.GRUGates(r=r, z=-z, n=n)
-
-    return rx.GRUParams(*(split(params["gru"][name]) for name in ("w_i", "w_h", "b")), None)
-
-
-@pytest.mark.parametrize(
-    ("make", "ours", "convert"),
-    [
-        (hk.VanillaRNN, rx.Elman(H, activation=jax.nn.relu), elman),
-        (hk.LSTM, rx.LSTM(H), lstm),
-        (hk.GRU, rx.GRU(H, reset_after=False), gru),
-    ],
-    ids=["elman", "lstm", "gru_before"],
-)
-def test_haiku(make, ours, convert):
-    """Values, and gradients for every parameter, the inputs and the start states; all of them random."""
-
+def net(make):
     @hk.without_apply_rng
     @hk.transform
-    def net(xs, state):
+    def run(xs, state):
         return hk.dynamic_unroll(hk.ResetCore(make(H)), (xs, RESETS), state)
 
+    return run
+
+
+def random_call(kind, make):
     rng = np.random.default_rng(1)
     xs, state = rng.normal(size=(T, B, D)), rng.normal(size=(B, H))
-    if isinstance(ours, rx.LSTM):
+    if kind == "LSTM":
         state = hk.LSTMState(hidden=state, cell=rng.normal(size=(B, H)))
-    params = random_like(net.init(jax.random.key(0), xs, state))
+    return random_like(net(make).init(jax.random.key(0), xs, state)), xs, state
+
+
+@pytest.mark.parametrize("two_biases", [False, True])
+@pytest.mark.parametrize("name", KINDS)
+def test_values_and_gradients(name, two_biases):
+    """For every parameter, the inputs and the start states; all of them random."""
+    kind, make = KINDS[name]
 
     def run_haiku(params, xs, state):
-        ys, after = net.apply(params, xs, state)
+        ys, after = net(make).apply(params, xs, state)
         return tuple(jax.tree.leaves(after)), ys
 
     def run_ours(params, xs, state):
-        carry = rx.LSTMCarry(h=state.hidden, c=state.cell) if isinstance(ours, rx.LSTM) else state
-        after, ys = rx.unroll(ours, convert(params), xs, carry, resets=RESETS)
+        carry = rx.LSTMCarry(h=state.hidden, c=state.cell) if kind == "LSTM" else state
+        after, ys = rx.unroll(*from_haiku(kind, params, two_biases=two_biases), xs, carry, resets=RESETS)
         return tuple(jax.tree.leaves(after)), ys
 
-    assert_agree(run_ours, run_haiku, params, xs, state)
+    arguments = random_call(kind, make)
+    assert_agree(run_ours, run_haiku, *arguments)
+    small = jax.tree.map(np.float32, arguments)
+    assert_same(run_ours(*small), jax.tree.map(np.asarray, run_haiku(*small)), 1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.float16, jnp.bfloat16])
+@pytest.mark.parametrize("name", ["VanillaRNN", "LSTM", "GRU"])
+def test_round_trips_are_exact(name, dtype):
+    kind, make = KINDS[name]
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), random_call(kind, make)[0])
+    kind_again, back = to_haiku(*from_haiku(kind, params, two_biases=True))
+    assert kind_again == kind
+    assert jax.tree.structure(back) == jax.tree.structure(params)
+    for one, other in zip(jax.tree.leaves(back), jax.tree.leaves(params), strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "cell", [rx.LSTM(H), rx.GRU(H, reset_after=False), rx.Elman(H, activation=jax.nn.relu)], ids=repr
+)
+def test_our_models_in_haiku(cell):
+    """A plain LSTM's forget bias goes over less the 1 that Haiku adds."""
+    params = random_like(cell.init(jax.random.key(0), D))
+    kind, theirs = to_haiku(cell, params)
+    _, xs, state = random_call(kind, KINDS[kind][1])
+    carry = rx.LSTMCarry(h=state.hidden, c=state.cell) if kind == "LSTM" else state
+    ys, _ = net(KINDS[kind][1]).apply(theirs, xs, state)
+    np.testing.assert_allclose(rx.unroll(cell, params, xs, carry, resets=RESETS)[1], ys, rtol=1e-10, atol=1e-10)
+
+
+def test_part_of_a_larger_model():
+    params, *_ = random_call("LSTM", hk.LSTM)
+    larger = {"agent/lstm/linear": params["lstm/linear"], "agent/torso/linear": {"w": np.ones((3, 5))}}
+    cell, converted = from_haiku("LSTM", larger, prefix="agent/lstm")
+    assert cell == rx.Reparametrize(rx.LSTM(H), add_forget_bias)
+    np.testing.assert_array_equal(converted.U.i, params["lstm/linear"]["w"][D:, :H])
+    assert list(to_haiku(cell, converted, name="agent/lstm")[1]) == ["agent/lstm/linear"]
+
+
+LSTM = random_call("LSTM", hk.LSTM)[0]
+GRU = random_call("GRU", hk.GRU)[0]
+BAD = {
+    "from_haiku: kind is 'lstm', expected one of 'VanillaRNN', 'LSTM', 'GRU'": lambda: from_haiku("lstm", LSTM),
+    "from_haiku: params lacks linear.b, linear.w and has also b, w_h, w_i; expected": lambda: from_haiku("LSTM", GRU),
+    "from_haiku: params lacks b, w_h, w_i and has also linear.b, linear.w": lambda: from_haiku("GRU", LSTM),
+    "from_haiku: params lacks b; expected b, w_h, w_i": lambda: from_haiku(
+        "GRU", {"gru": {name: GRU["gru"][name] for name in ("w_i", "w_h")}}
+    ),
+    "from_haiku: kind GRU: w_i has shape (5, 3), expected (any, 6)": lambda: from_haiku(
+        "GRU", {"gru": GRU["gru"] | {"w_i": np.ones((5, 3))}}
+    ),
+    "from_haiku: kind LSTM: linear.w has shape (7, 4), expected (any, 8)": lambda: from_haiku(
+        "LSTM", {"lstm/linear": {"w": np.ones((7, 4)), "b": np.ones(8)}}
+    ),
+    "from_haiku: linear.w has shape (2, 8), expected rows for x beside those 2 for h": lambda: from_haiku(
+        "LSTM", {"lstm/linear": {"w": np.ones((2, 8)), "b": np.ones(8)}}
+    ),
+    "from_haiku: no module of params starts with 'agent'; it has lstm/linear": lambda: from_haiku(
+        "LSTM", LSTM, prefix="agent"
+    ),
+    "from_haiku: params hold several cores, lstm/linear, lstm_1/linear; give prefix": lambda: from_haiku(
+        "LSTM", LSTM | {"lstm_1/linear": LSTM["lstm/linear"]}
+    ),
+    "from_haiku: params is *, expected Haiku's dict of dicts of arrays": lambda: from_haiku("LSTM", np.ones(3)),
+    "to_haiku: Elman(hidden_size=2) cannot be represented exactly: Haiku's VanillaRNN has ReLU": lambda: to_haiku(
+        rx.Elman(H), rx.Elman(H).init(jax.random.key(0), D)
+    ),
+    "to_haiku: GRU(hidden_size=2) cannot be represented exactly: Haiku's GRU resets before": lambda: to_haiku(
+        rx.GRU(H), rx.GRU(H).init(jax.random.key(0), D)
+    ),
+    "to_haiku: MGU(hidden_size=2) cannot be represented exactly: Haiku has no such core": lambda: to_haiku(
+        rx.MGU(H), rx.MGU(H).init(jax.random.key(0), D)
+    ),
+}
+
+
+@pytest.mark.parametrize("message", BAD)
+def test_messages(message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        BAD[message]()
