@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.core
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 
@@ -106,10 +107,10 @@ def num_steps(owner: str, name: str, value: Any) -> Any:
     """A number of time steps: an int of at least 0, or symbolic under jax.export."""
     if isinstance(value, bool):
         raise TypeError(f"{owner}: {name} is {value}, expected an integer")
+    if jax.export.is_symbolic_dim(value):
+        return value
     try:
         value = operator.index(value)
-    except jax.errors.InconclusiveDimensionOperation:
-        return value
     except TypeError:
         raise TypeError(f"{owner}: {name} is {describe(value)}, expected an integer") from None
     if value < 0:

@@ -54,6 +54,74 @@ def lstm(params, x, carry):
     return (h, c), h
 
 
+def peephole_lstm(params, x, carry):
+    """Gers et al. (2002), section 3: gates see the memory, the output gate the new one."""
+    h_tm1, c_tm1 = carry
+    W, U, p, b = params.W, params.U, params.p, params.b
+    i = sigmoid(x @ W.i + h_tm1 @ U.i + p.i * c_tm1 + b.i)
+    f = sigmoid(x @ W.f + h_tm1 @ U.f + p.f * c_tm1 + b.f)
+    c = f * c_tm1 + i * np.tanh(x @ W.g + h_tm1 @ U.g + b.g)
+    o = sigmoid(x @ W.o + h_tm1 @ U.o + p.o * c + b.o)
+    h = o * np.tanh(c)
+    return (h, c), h
+
+
+def coupled_lstm(params, x, carry):
+    """Greff et al. (2017), CIFG: f = 1 - i; with peepholes where there are any."""
+    h_tm1, c_tm1 = carry
+    W, U, p, b = params.W, params.U, params.p, params.b
+    p_i, p_o = (0, 0) if p is None else p
+    i = sigmoid(x @ W.i + h_tm1 @ U.i + p_i * c_tm1 + b.i)
+    c = (1 - i) * c_tm1 + i * np.tanh(x @ W.g + h_tm1 @ U.g + b.g)
+    o = sigmoid(x @ W.o + h_tm1 @ U.o + p_o * c + b.o)
+    h = o * np.tanh(c)
+    return (h, c), h
+
+
+def projected_lstm(params, x, carry):
+    """Sak et al. (2014), section 2.1, without peepholes: the recurrent state is the projected one."""
+    h_tm1, c_tm1 = carry
+    W, U, b = params.W, params.U, params.b
+    i = sigmoid(x @ W.i + h_tm1 @ U.i + b.i)
+    f = sigmoid(x @ W.f + h_tm1 @ U.f + b.f)
+    o = sigmoid(x @ W.o + h_tm1 @ U.o + b.o)
+    c = f * c_tm1 + i * np.tanh(x @ W.g + h_tm1 @ U.g + b.g)
+    h = (o * np.tanh(c)) @ params.P
+    return (h, c), h
+
+
+def mgu(params, x, carry):
+    """Zhou et al. (2016), equations 11: one gate, the reset before the product."""
+    (h_tm1,) = carry
+    W, U, b = params.W, params.U, params.b
+    f = sigmoid(x @ W.f + h_tm1 @ U.f + b.f)
+    candidate = np.tanh(x @ W.n + (f * h_tm1) @ U.n + b.n)
+    h = (1 - f) * h_tm1 + f * candidate
+    return (h,), h
+
+
+def flax_mgu(params, x, carry):
+    """The documentation of flax.linen.MGUCell: the reset after the product, or none; f keeps."""
+    (h_tm1,) = carry
+    W, U, b = params.W, params.U, params.b
+    f = sigmoid(x @ W.f + h_tm1 @ U.f + b.f)
+    hidden = h_tm1 @ U.n if params.b_hn is None else f * (h_tm1 @ U.n + params.b_hn)
+    h = (1 - f) * np.tanh(x @ W.n + b.n + hidden) + f * h_tm1
+    return (h,), h
+
+
+def two_biases(step):
+    """A cell with a second bias for each gate but that of the candidate n, which the GRU has already."""
+
+    def run(params, x, carry):
+        b = [
+            first if second is None else first + second for first, second in zip(params.cell.b, params.b_h, strict=True)
+        ]
+        return step(params.cell._replace(b=type(params.cell.b)(*b)), x, carry)
+
+    return run
+
+
 def gru_after(params, x, carry):
     """The cuDNN manual's GRU: the reset gate acts on the recurrent product and its bias."""
     (h_tm1,) = carry

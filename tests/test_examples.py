@@ -196,3 +196,11 @@ def test_helps_run() -> None:
             script(name).main(["--help"])
         assert stop.value.code == 0
     assert "JSB_Chorales.mat lies in" in (sys.modules["music"].__doc__ or "")
+
+
+def test_export(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    """Both files run in a process of their own, whole and in pieces."""
+    options = ["--out", str(tmp_path), "--steps", "3", "--size", "5", "--limit", "20000"]
+    assert script("export").main(options) < 1e-5
+    assert "a process without rnnjax ran ONNX, ONNX in pieces, StableHLO" in capfd.readouterr().out
+    assert {path.name for path in tmp_path.iterdir()} >= {"model.onnx", "model.stablehlo"}

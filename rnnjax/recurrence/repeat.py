@@ -33,6 +33,8 @@ def repeat_last(ys: Any, mask: Array, *, reverse: bool = False) -> Any:
     Source: Keras 3, ``RNN`` with ``zero_output_for_mask=False``, its default.
     """
     _checks.is_bool("repeat_last", "reverse", reverse)
+    if mask is None:
+        raise TypeError("repeat_last: mask is None, expected bool [T, *batch]")
     check_masked("repeat_last", ys, mask)
     mask = jnp.asarray(mask)
     num_steps = mask.shape[0]

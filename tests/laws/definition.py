@@ -34,6 +34,10 @@ def _loop(cell, params, start, carry, xs, mask, resets, keys):
     match cell:
         case rx.Bidirectional():
             return _both_ways(cell, params, start, carry, xs, mask, resets, keys)
+        case rx.Backward(cell=layer):
+            ends = flip(_ends(mask, resets))
+            carry, ys = _loop(layer, params, start, carry, flip(xs), flip(mask), ends, keys)
+            return carry, flip(ys)
         case rx.Residual(cell=layer):
             carry, ys = _loop(layer, params, start, carry, xs, mask, resets, keys)
             return carry, where(mask, jax.tree.map(jnp.add, xs, ys), zeros_like(ys))

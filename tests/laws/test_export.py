@@ -2,12 +2,34 @@
 
 import jax
 import jax.export
+import jax.numpy as jnp
 import pytest
 
 import rnnjax as rx
 from tests.laws.compare import assert_close
 from tests.laws.events import random_events
 from tests.registry import CELLS, B, T, random_carry, random_inputs, random_params
+
+
+def test_lengths_and_a_number_of_steps_without_input():
+    """Both may be symbolic: the mask of lengths, and ``length=`` of a cell without input."""
+    cell = rx.Cell(
+        init=lambda key, input_size: jnp.ones(()),
+        carry=lambda rate, batch_shape: jnp.zeros(batch_shape, rate.dtype),
+        step=lambda rate, carry, x: (carry + rate,) * 2,
+    )
+
+    def run(xs, lengths):
+        mask = rx.length_mask(lengths, xs.shape[0])
+        return rx.unroll(cell, jnp.ones(()), None, mask=mask, length=xs.shape[0])
+
+    t, b = jax.export.symbolic_shape("t, b")
+    shapes = jax.ShapeDtypeStruct((t, b), float), jax.ShapeDtypeStruct((b,), int)
+    call = jax.export.export(jax.jit(run))(*shapes).call
+    lengths = jnp.array([2, 0, 5])
+    carry, ys = call(jnp.zeros((5, 3)), lengths)
+    assert_close(carry, lengths.astype(float))
+    assert_close(ys, jnp.where(jnp.arange(5)[:, None] < lengths, jnp.arange(1.0, 6)[:, None], 0))
 
 
 @pytest.mark.parametrize("entry", CELLS, ids=repr)

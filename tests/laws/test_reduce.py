@@ -1,5 +1,7 @@
 """From a sequence to one value: the last valid output, masked mean and maximum, against NumPy one by one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -98,3 +100,34 @@ def test_length_mask():
     np.testing.assert_array_equal(jax.jit(rx.length_mask, static_argnums=1)(lengths, T), mask)
     assert rx.length_mask([2, 0], 2).tolist() == [[True, False], [True, False]]
     assert rx.length_mask(0, 0).shape == (0,)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_repeat_last(reverse, mask):
+    """Each sequence by itself, in the order of processing; before the first valid step, and without one, zero."""
+    ys = outputs()
+
+    def expect(leaf):
+        found = np.zeros_like(leaf)
+        for b in range(B):
+            held = np.zeros_like(leaf[0, b])
+            for t in reversed(range(T)) if reverse else range(T):
+                held = leaf[t, b] if mask[t, b] else held
+                found[t, b] = held
+        return jnp.asarray(found)
+
+    repeat = functools.partial(rx.repeat_last, reverse=reverse)
+    assert_close(repeat(ys, mask), jax.tree.map(expect, ys))
+    assert_close(jax.jit(repeat)(ys, mask), jax.tree.map(expect, ys))
+    gradient = jax.grad(lambda ys: weigh(repeat(ys, mask)))(ys)
+    assert jax.tree.all(jax.tree.map(lambda leaf: (leaf[~mask] == 0).all(), gradient))
+
+
+def test_repeat_last_of_no_steps_and_bad_masks():
+    assert rx.repeat_last(np.zeros((0, B, H)), np.zeros((0, B), bool)).shape == (0, B, H)
+    with pytest.raises(TypeError, match=r"^repeat_last: mask is None, expected bool \[T, \*batch\]"):
+        rx.repeat_last(outputs(), None)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=r"^repeat_last: mask is float64\[7,3\], expected bool"):
+        rx.repeat_last(outputs(), np.ones((T, B)))
+    with pytest.raises(ValueError, match=r"^repeat_last: mask has shape \(3, 7\), but ys has the leading axes"):
+        rx.repeat_last(outputs(), np.ones((B, T), bool))
