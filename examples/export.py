@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tokenize
 from pathlib import Path
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -97,8 +98,8 @@ def main(argv: list[str] | None = None) -> float:
 
     xs, _ = sample(tokens, labels, lines, rng)
     lengths = rng.integers(0, NUM_STEPS + 1, BATCH_SIZE).astype(np.int32)
-    carry = carry_inputs(model.carry(params, (BATCH_SIZE,)))
-    np.savez(args.out / "inputs.npz", xs=xs, lengths=lengths, **carry)
+    inputs: dict[str, Any] = {"xs": xs, "lengths": lengths} | carry_inputs(model.carry(params, (BATCH_SIZE,)))
+    np.savez(args.out / "inputs.npz", **inputs)
     runner = Path(__file__).with_name("run_exported.py")
     subprocess.run([sys.executable, runner, args.out], check=True)
 
