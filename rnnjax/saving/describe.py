@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 # Where a function may be named from: none of these modules holds one that a file should not be able to name.
-_NAMESPACES = ("jax.nn", "jax.numpy", "jax.lax", "jax.nn.initializers", "rnnjax.initializers", "rnnjax.cells.mingru", "rnnjax.interop.parametrizations")
+_NAMESPACES = (
+    "jax.nn",
+    "jax.numpy",
+    "jax.lax",
+    "jax.nn.initializers",
+    "rnnjax.initializers",
+    "rnnjax.cells.mingru",
+    "rnnjax.interop.parametrizations",
+    "rnnjax.interop.keras.activations",
+)
 
 
 def describe(value: Any) -> Any:
