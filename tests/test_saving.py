@@ -19,6 +19,8 @@ import pytest
 import safetensors.numpy
 
 import rnnjax as rx
+from rnnjax.interop import onnx
+from rnnjax.interop.keras.activations import gelu
 from tests.registry import CELLS, D, Entry, H, random_inputs, random_params
 
 OWN_FUNCTIONS = re.compile("user|weight|everything|nnx")  # cells of the registry that hold a user's functions
@@ -52,6 +54,14 @@ def test_dtypes_stay(dtype, tmp_path: Path) -> None:
     _, loaded = rx.load(tmp_path / "model")
     assert loaded.U.f.dtype == dtype
     assert bool((loaded.U.f == params.U.f).all())
+
+
+def test_settings_of_other_libraries_survive(tmp_path: Path) -> None:
+    """Activations with numbers of their own, Keras's, and what becomes of both directions."""
+    activation = onnx.Clipped(onnx.HardSigmoid(0.3), 2.0)
+    cell = rx.Bidirectional(rx.LSTM(H, activation=activation), rx.GRU(H, activation=gelu), merge=rx.Directions)
+    rx.save(tmp_path / "model", cell, cell.init(jax.random.key(0), D))
+    assert rx.load(tmp_path / "model")[0] == cell
 
 
 def test_settings_survive(tmp_path: Path) -> None:

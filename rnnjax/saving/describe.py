@@ -18,6 +18,7 @@ _NAMESPACES = (
     "jax.nn.initializers",
     "rnnjax.initializers",
     "rnnjax.cells.mingru",
+    "rnnjax.compose.bidirectional",
     "rnnjax.interop.parametrizations",
     "rnnjax.interop.keras.activations",
 )
@@ -64,6 +65,8 @@ def rebuild(description: Any) -> Any:
             return _public("Chain")(*map(rebuild, layers))
         case {"cell": name, "settings": settings}:
             return _public(name)(**{field: rebuild(entry) for field, entry in settings.items()})
+        case {"activation": name, "settings": settings}:
+            return getattr(_activations(), name)(**{field: rebuild(entry) for field, entry in settings.items()})
         case {"linen": name, "settings": settings}:
             return getattr(_linen(), name)(**{field: rebuild(entry) for field, entry in settings.items()})
         case {"initializer": name, "arguments": arguments}:
@@ -104,7 +107,8 @@ def _first(sentences: Any) -> str | None:
     return next((sentence for sentence in sentences if sentence), None)
 
 
-_KINDS = ("cell", "linen", "function", "initializer", "namedtuple", "given")  # what a description is of, by name
+# What a description is of, by name.
+_KINDS = ("cell", "activation", "linen", "function", "initializer", "namedtuple", "given")
 _BRACKETS = ("settings", "tuple", "list", "dict", "entries", "arguments")  # what it holds, under these
 
 
@@ -129,6 +133,8 @@ def _describe_dataclass(value: Any) -> dict:
     name = type(value).__name__
     if getattr(importlib.import_module("rnnjax"), name, None) is type(value):
         return {"cell": name, "settings": {field: describe(entry) for field, entry in settings.items()}}
+    if getattr(_activations(), name, None) is type(value):
+        return {"activation": name, "settings": {field: describe(entry) for field, entry in settings.items()}}
     if type(value).__module__.startswith("flax.linen") and getattr(_linen(), name, None) is type(value):
         return {"linen": name, "settings": {f: describe(e) for f, e in _changed(value, settings).items()}}
     return {"given": name, "settings": {field: describe(entry) for field, entry in settings.items()}}
@@ -177,6 +183,11 @@ def _public(name: str) -> Callable:
     if not isinstance(found, type):
         raise ValueError(f"load: the file holds a {name}, which this version of rnnjax does not know")
     return found
+
+
+def _activations() -> Any:
+    """Those with numbers of their own."""
+    return importlib.import_module("rnnjax.interop.onnx.activations")
 
 
 def _linen() -> Any:
