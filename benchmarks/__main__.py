@@ -51,9 +51,16 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="python -m benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     add = parser.add_argument
     add("--suite", nargs="+", choices=suites.NAMES, default=suites.NAMES, metavar="SUITE", help=_list(suites.NAMES))
-    add("--cells", nargs="+", choices=CELLS, default=defaults.cells, metavar="CELL", help=_list(CELLS, "of peers"))
+    add(
+        "--cells",
+        nargs="+",
+        choices=CELLS,
+        default=defaults.cells,
+        metavar="CELL",
+        help=_list(CELLS, "of peers and flax"),
+    )
     sizes = " ".join(map(str, SIZES))
-    add("--sizes", nargs="+", type=size, metavar="T,B,I,H", help=f"of the suites peers and user: {sizes}")
+    add("--sizes", nargs="+", type=size, metavar="T,B,I,H", help=f"of the suites peers, user and flax: {sizes}")
     choices = ("default", "all", "none", *peers.ALL)
     add("--peers", nargs="+", choices=choices, default=("default",), metavar="PEER", help=_list(choices, "libraries"))
     add("--lengths", nargs="+", type=int, choices=LENGTHS, metavar="T", help=_list(LENGTHS, "of long and linear"))

@@ -28,14 +28,14 @@ def elman(params):
 CELLS = {"LSTM": (nn.OptimizedLSTMCell, lstm), "GRU": (nn.GRUCell, gru), "Elman": (nn.SimpleCell, elman)}
 
 
-def make(cell_name: str, size: Size) -> JaxPeer:
-    """Time-major, as rnnjax is."""
+def make(cell_name: str, size: Size, batch_major: bool = False) -> JaxPeer:
+    """Time-major, as rnnjax is, or batch-major, as Flax is where nothing is said."""
     cell, convert = CELLS[cell_name]
-    rnn = nn.RNN(cell(size.H), time_major=True)
+    rnn = nn.RNN(cell(size.H), time_major=not batch_major)
 
     def apply(weights, xs):
         ys = rnn.apply({"params": {"cell": weights}}, xs)
         assert isinstance(ys, jax.Array)
         return ys
 
-    return JaxPeer(apply, convert)
+    return JaxPeer(apply, convert, batch_major=batch_major)

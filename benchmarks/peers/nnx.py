@@ -27,11 +27,11 @@ def elman(params):
 CELLS = {"LSTM": (nnx.OptimizedLSTMCell, lstm), "GRU": (nnx.GRUCell, gru), "Elman": (nnx.SimpleCell, elman)}
 
 
-def make(cell_name: str, size: Size) -> JaxPeer:
-    """Time-major, and its parameters broadcast: by default they are carried from step to step."""
+def make(cell_name: str, size: Size, batch_major: bool = False) -> JaxPeer:
+    """Time-major or as Flax has it, and its parameters broadcast: by default they are carried from step to step."""
     cell, convert = CELLS[cell_name]
     axes = nnx.StateAxes({nnx.Param: None, ...: nnx.Carry})
-    rnn = nnx.RNN(cell(size.I, size.H, rngs=nnx.Rngs(0)), time_major=True, state_axes=axes)
+    rnn = nnx.RNN(cell(size.I, size.H, rngs=nnx.Rngs(0)), time_major=not batch_major, state_axes=axes)
     graph, state, rest = nnx.split(rnn, nnx.Param, ...)
 
     def apply(weights, xs):
@@ -44,7 +44,7 @@ def make(cell_name: str, size: Size) -> JaxPeer:
     def without_b_hn(params, xs):
         return rx.unroll(rx.GRU(size.H), params._replace(b_hn=jnp.zeros(size.H)), xs, method="scan")[1]
 
-    return JaxPeer(apply, convert, without_b_hn if cell_name == "GRU" else None)
+    return JaxPeer(apply, convert, without_b_hn if cell_name == "GRU" else None, batch_major)
 
 
 def _at(weights, path):

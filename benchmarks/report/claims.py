@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.sizes import CELLS, PASSES, POPULATIONS
+from benchmarks.suites import flax
 from benchmarks.suites.peers import OURS
 from benchmarks.suites.population import ONE_BY_ONE
 from benchmarks.timing import Row
@@ -15,6 +16,7 @@ AGAINST_JAX = {"LSTM": (0.80, 0.60), "GRU": (0.85, 0.60), "Elman": (0.85, 0.60)}
 AGAINST_TORCH = {"LSTM": (1.05, 0.90), "GRU": (0.35, 0.25), "Elman": (0.40, 0.30)}
 FORWARD, ANY_ROW, FIRST_CALL = (1.00, 0.75), (1.10, 1.05), (2.0, 1.5)
 USER, LINEAR = (0.80, 0.65), (0.7, 0.4)
+MODULE_UNROLL, MODULE_REPLACED = (1.10, None), (1.0, 0.8)
 MEMORY = {"auto": (0.65, 0.5), "edges": (0.25, 0.15)}
 EDGES_TIME, LONGEST_GIB = (1.7, None), (4.0, None)
 POPULATION_BOTH, POPULATION_ONE = (0.60, 0.40), (1.0, 0.7)
@@ -42,7 +44,7 @@ class Claim:
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
     """Every figure that the rows are enough for."""
-    return [*_peers(rows), *_user(rows), *_long(rows), *_linear(rows), *_population(rows)]
+    return [*_peers(rows), *_user(rows), *_flax(rows), *_long(rows), *_linear(rows), *_population(rows)]
 
 
 def select(rows: Sequence[Row], **labels) -> list[Row]:
@@ -103,6 +105,23 @@ def _user(rows: Sequence[Row]) -> Iterator[Claim]:
             limits = USER if pass_name == "training" else NONE
             text = f"a user's {cell}, {pass_name} / its own lax.scan"
             yield from _mean(text, best_ratios(chosen, OURS, ["lax.scan"]), limits)
+
+
+def _flax(rows: Sequence[Row]) -> Iterator[Claim]:
+    rows = select(rows, suite="flax")
+    for theirs, ours in flax.OURS.items():
+        for pass_name in reversed(PASSES):
+            by_cell = {cell: select(rows, cell=cell, **{"pass": pass_name}) for cell in CELLS}
+            for subject, other, limits in (
+                (ours, theirs, MODULE_REPLACED),
+                (ours + flax.TIME_FIRST, flax.UNROLL, MODULE_UNROLL),
+                (ours, flax.UNROLL, NONE),
+            ):
+                measured = [(best_ratios(chosen, subject, [other]), cell) for cell, chosen in by_cell.items() if chosen]
+                if measured:
+                    ratios, worst = max(measured, key=lambda pair: statistics.geometric_mean(pair[0]))
+                    name = f"{other}.RNN" if other == theirs else other
+                    yield from _mean(f"{subject}, {pass_name} / {name}, worst cell: {worst}", ratios, limits)
 
 
 def _long(rows: Sequence[Row]) -> Iterator[Claim]:

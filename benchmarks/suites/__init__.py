@@ -5,15 +5,15 @@ import dataclasses
 from benchmarks.sizes import CELLS, LENGTHS, POPULATIONS, SIZES, Size
 from benchmarks.timing import Effort
 
-NAMES = ("peers", "user", "long", "linear", "population")
+NAMES = ("peers", "user", "flax", "long", "linear", "population")
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What the user asked for."""
 
-    cells: tuple[str, ...] = tuple(CELLS)  # of the suite peers
-    sizes: tuple[Size, ...] = SIZES  # of the suites peers and user
+    cells: tuple[str, ...] = tuple(CELLS)  # of the suites peers and flax
+    sizes: tuple[Size, ...] = SIZES  # of the suites peers, user and flax
     peers: tuple[str, ...] = ()
     lengths: tuple[int, ...] = LENGTHS  # T of the suites long and linear
     populations: tuple[int, ...] = POPULATIONS

@@ -25,12 +25,13 @@ def run(options: Options) -> Iterator[list[Row]]:
             for pass_name in PASSES:
                 contenders = {name: side.contender(name, pass_name, params, xs) for name, side in sides.items()}
                 for name, side in sides.items():
-                    expected = _expected(side, contenders[SCAN], pass_name, params, xs)
+                    expected = expected_of(side, contenders[SCAN], pass_name, params, xs)
                     check_same(f"{name} {cell_name} {size}", pass_name, contenders[name].result, expected)
                 yield measure(labels("peers", cell_name, size, pass_name), list(contenders.values()), options.effort)
 
 
-def _expected(side: Peer, scan: Contender, pass_name: str, params: Any, xs: Any) -> Any:
+def expected_of(side: Peer, ours: Contender, pass_name: str, params: Any, xs: Any) -> Any:
+    """What a side must give: our result, or that of its own reference."""
     if side.reference is None:
-        return scan.result
+        return ours.result
     return JaxPeer(side.reference).contender("reference", pass_name, params, xs).result
