@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from rnnjax import _checks
 from rnnjax._types import InputSize, Params
-from rnnjax.interop.onnx.states import carry_names
+from rnnjax.interop._carries import carry_names
 from rnnjax.recurrence import protocol
 from rnnjax.recurrence.reduce import length_mask
 from rnnjax.recurrence.unroll import unroll

@@ -279,7 +279,7 @@ def test_padding_may_hold_anything():
         assert_close(run_exported(entry, params, xs, lengths=LENGTHS), [ys])
 
 
-@pytest.mark.parametrize("name", ["elman", "lstm", "gru", "head"])
+@pytest.mark.parametrize("name", ["elman", "lstm", "gru", "head", "language_model"])
 def test_half_precision(name):
     entry = BY_NAME[name]
     params, xs = random_params(entry, dtype=np.float16), random_inputs(entry, dtype=np.float16)

@@ -4,6 +4,7 @@
 and any number of steps.
 """
 
+from rnnjax.interop._carries import carry_inputs
 from rnnjax.interop.onnx.activations import (
     Affine,
     Clipped,
@@ -14,7 +15,7 @@ from rnnjax.interop.onnx.activations import (
     ThresholdedRelu,
 )
 from rnnjax.interop.onnx.read import from_onnx
-from rnnjax.interop.onnx.states import carry_from_onnx, carry_inputs, carry_to_onnx
+from rnnjax.interop.onnx.states import carry_from_onnx, carry_to_onnx
 from rnnjax.interop.onnx.write import to_onnx
 
 __all__ = [

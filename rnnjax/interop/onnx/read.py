@@ -70,8 +70,10 @@ def from_onnx(
 
     Source: the ONNX specification, operators RNN, LSTM and GRU, versions 7 to 22.
 
-    Differs from: the specification does not say whether ``clip`` bounds the memory where an LSTM makes its output, and
-    how ``input_forget`` couples the gates; here, as in onnxruntime, it does not, and f = 1 - i.
+    Differs from: the specification bounds by ``clip`` the input of the activations, and leaves open how
+    ``input_forget`` couples the gates; here, as in onnxruntime, the memory is not bounded where an LSTM makes its
+    output, and f = 1 - i. onnxruntime gives zeros for the final states of a sequence of length 0; here they are the
+    initial ones.
     """
     onnx = library("from_onnx", "onnx", "onnx")
     tensors = dict(weights or {})

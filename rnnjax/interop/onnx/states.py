@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -63,30 +62,3 @@ def carry_to_onnx(carry: Any) -> tuple[np.ndarray, ...]:
         shown = _checks.describe_tree(carry)
         raise ValueError(f"carry_to_onnx: carry is {shown}, expected [B, H] or LSTMCarry(h, c) for each direction")
     return tuple(np.stack(parts) for parts in zip(*states, strict=True))
-
-
-def carry_names(way: str, carry: Any) -> Any:
-    """The names that an exported model has for the leaves of a carry: ``way``, then where the leaf stands."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: ".".join(filter(None, (way, jax.tree_util.keystr(path, simple=True, separator=".")))), carry
-    )
-
-
-def carry_inputs(carry: Any) -> dict[str, np.ndarray]:
-    """A carry as inputs of the model that ``to_onnx(..., carries=True)`` makes: ``carry_in`` and where it stands.
-
-    Args:
-      carry: of the exported model, such as ``model.carry(params, (batch_size,))``.
-
-    Returns:
-      Arrays by name.
-
-    >>> import jax, rnnjax as rx
-    >>> from rnnjax.interop import onnx
-    >>> model = rx.Chain(rx.LSTM(2), rx.GRU(3))
-    >>> params = model.init(jax.random.key(0), input_size=5)
-    >>> sorted(onnx.carry_inputs(model.carry(params, (7,))))
-    ['carry_in.0.c', 'carry_in.0.h', 'carry_in.1']
-    """
-    names = jax.tree.leaves(carry_names("carry_in", carry))
-    return dict(zip(names, map(np.asarray, jax.tree.leaves(carry)), strict=True))

@@ -8,10 +8,10 @@ import numpy as np
 
 from rnnjax import _checks
 from rnnjax._types import Carry, Params
+from rnnjax.interop._carries import carry_names
 from rnnjax.interop._convert import library, refuse
 from rnnjax.interop.onnx.graph import Graph
 from rnnjax.interop.onnx.layers import write_layer
-from rnnjax.interop.onnx.states import carry_names
 from rnnjax.recurrence import protocol
 
 
