@@ -1,5 +1,7 @@
 """Float64 for all tests, so that tolerances can be tight; two host devices; `--all` for the full product."""
 
+from collections.abc import Sequence
+
 import jax
 import pytest
 
@@ -15,6 +17,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def full(*values: object) -> object:
     """A parameter set that only `--all` runs: `@pytest.mark.parametrize("seed", [0, full(1), full(2)])`."""
     return pytest.param(*values, marks=pytest.mark.full)
+
+
+def every(step: int, entries: Sequence, start: int) -> list:
+    """Every ``step``-th entry from ``start``, the others with `--all`; laws start apart, so each entry has some."""
+    return [entry if index % step == start else full(entry) for index, entry in enumerate(entries)]
 
 
 def pytest_configure(config: pytest.Config) -> None:

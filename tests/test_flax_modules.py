@@ -13,6 +13,7 @@ import rnnjax as rx
 import rnnjax.flax.linen as ours_linen
 import rnnjax.flax.nnx as ours_nnx
 from rnnjax.interop.flax import from_linen, from_nnx
+from tests.conftest import full
 from tests.flax_modules import GRU, LENGTHS, LSTM, assert_equal, refused, turned
 from tests.laws.compare import assert_close
 from tests.peers.agree import assert_agree, random_like
@@ -154,7 +155,7 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize("lengths", [None, jnp.array([7, 4, 1])], ids=["whole", "lengths"])
+@pytest.mark.parametrize("lengths", [full(None), jnp.array([7, 4, 1])], ids=["whole", "lengths"])
 @pytest.mark.parametrize("settings", MODES, ids=lambda settings: "_".join(settings) or "plain")
 @pytest.mark.parametrize("kind", KINDS)
 def test_as_flax_does(kind, settings, lengths):

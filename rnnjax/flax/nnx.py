@@ -81,7 +81,7 @@ class RNN(nnx.Module):
             params = cell.init(rngs.params(), input_size)
         else:
             raise TypeError(f"RNN: rngs is None, expected nnx.Rngs to draw the params of {cell} from")
-        keeps_rngs = rngs is not None and (input_size is None or _draws(cell, params, input_size))
+        draws = input_size is None or _draws(cell, params, input_size)
         self.cell = cell
         self.params = nnx.data(jax.tree.map(nnx.Param, _sequence.cast(params, param_dtype)))
         self.time_major = time_major
@@ -91,7 +91,7 @@ class RNN(nnx.Module):
         self.deterministic = deterministic
         self.method = method
         self.memory = memory
-        self.rngs = nnx.data(rngs.dropout.fork() if rngs is not None and keeps_rngs else None)
+        self.rngs = nnx.data(rngs.dropout.fork() if rngs is not None and draws else None)
 
     @property
     def cell_params(self) -> Params:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import pytest
 
 import rnnjax as rx
-from tests.conftest import full
+from tests.conftest import every
 from tests.laws.compare import assert_close
 from tests.laws.events import random_events
 from tests.registry import CELLS, B, T, random_carry, random_inputs, random_params
@@ -33,28 +33,7 @@ def test_lengths_and_a_number_of_steps_without_input():
     assert_close(ys, jnp.where(jnp.arange(5)[:, None] < lengths, jnp.arange(1.0, 6)[:, None], 0))
 
 
-IN_SHORT = {
-    "lstm",
-    "gru_after",
-    "coupled_peephole_lstm",
-    "projected_lstm",
-    "leaky",
-    "lru",
-    "user",
-    "user_pytree",
-    "bidirectional_two",
-    "backward",
-    "two_biases",
-    "recurrent_dropout",
-    "zoneout_lru",
-    "learned_carry_user",
-    "language_model",
-    "everything",
-    "deep_bidirectional",
-}
-
-
-@pytest.mark.parametrize("entry", [entry if entry.name in IN_SHORT else full(entry) for entry in CELLS], ids=repr)
+@pytest.mark.parametrize("entry", every(3, CELLS, 2), ids=repr)
 def test_an_exported_unroll_runs_at_any_length_and_batch_size(entry, jit, unrolled):
     params = random_params(entry)
 
