@@ -104,3 +104,9 @@ def input_spec(input_size: InputSize) -> Any:
     ShapeDtypeStruct(shape=(3,), dtype=float32)
     """
     return jax.ShapeDtypeStruct((input_size,), jnp.result_type(float)) if isinstance(input_size, int) else input_size
+
+
+def input_size_of(spec: Any) -> InputSize:
+    """The inverse of ``input_spec``: a vector of floats as its number of features; else the spec itself."""
+    is_vector = isinstance(spec, jax.ShapeDtypeStruct) and len(spec.shape) == 1
+    return spec.shape[0] if is_vector and jnp.issubdtype(spec.dtype, jnp.floating) else spec

@@ -152,19 +152,27 @@ def random_gru():
     return cell, random_like(cell.init(jax.random.key(0), D))
 
 
+class Doubled(nn.GRUCell):
+    """A user's own, which computes something else."""
+
+    def __call__(self, carry, inputs):
+        carry, y = super().__call__(carry, inputs)
+        return carry, 2 * y
+
+
 NOT_PARAMS: Any = 3
 GRU_PARAMS = linen_params(LINEN["gru"])
 BAD = {
     "from_linen: module is a Dense, expected one of SimpleCell, LSTMCell": lambda: from_linen(nn.Dense(H), {}),
-    "from_linen: module is a RNN, expected one of SimpleCell, LSTMCell, OptimizedLSTMCell, GRUCell, MGUCell; give the"
-    " cell within": lambda: from_linen(nn.RNN(nn.GRUCell(H)), {}),
+    "from_linen: module is a RNN, expected one of SimpleCell, LSTMCell, OptimizedLSTMCell, GRUCell, MGUCell, not a"
+    " subclass; give the cell within": lambda: from_linen(nn.RNN(nn.GRUCell(H)), {}),
     "from_linen: module is the class GRUCell": lambda: from_linen(nn.GRUCell, GRU_PARAMS),
     "from_linen: params is *, expected the cell's own dict of kernels": lambda: from_linen(LINEN["gru"], NOT_PARAMS),
     "from_linen: params lacks hf.bias, hf.kernel": lambda: from_linen(LINEN["lstm"], GRU_PARAMS),
     "from_linen: params lacks hn.bias; expected": lambda: from_linen(
         LINEN["gru"], GRU_PARAMS | {"hn": {"kernel": GRU_PARAMS["hn"]["kernel"]}}
     ),
-    "from_linen: params ir.kernel has shape (5, 2), expected (5, 3)": lambda: from_linen(
+    "from_linen: params ir.kernel has shape (5, 2), expected (any, 3)": lambda: from_linen(
         nn.GRUCell(3, dtype=jnp.float64), GRU_PARAMS
     ),
     "from_linen: params ir.kernel is int64[5,2], expected floating-point weights": lambda: from_linen(
@@ -177,7 +185,7 @@ BAD = {
         from_linen(nn.GRUCell(H, carry_init=nn.initializers.ones), GRU_PARAMS)
     ),
     "from_nnx: module is a Linear, expected one of SimpleCell": lambda: from_nnx(nnx.Linear(D, H, rngs=nnx.Rngs(0))),
-    "from_nnx: module is a RNN, expected one of SimpleCell, LSTMCell, OptimizedLSTMCell, GRUCell; give the cell": (
+    "from_nnx: module is a RNN, expected one of SimpleCell, LSTMCell, OptimizedLSTMCell, GRUCell, not a": (
         lambda: from_nnx(nnx.RNN(nnx_module("gru")))
     ),
     "to_nnx: GRU(hidden_size=2) cannot be represented exactly: NNX's GRU cannot hold a hidden candidate bias": (
@@ -197,6 +205,19 @@ BAD = {
     ),
     "GRU(hidden_size=2): params are a LSTMParams, expected GRUParams": lambda: to_linen(
         rx.GRU(H), rx.LSTM(H).init(jax.random.key(0), D)
+    ),
+    "from_linen: module is a Doubled, expected one of": lambda: from_linen(Doubled(H), GRU_PARAMS),
+    "from_linen: params ir.kernel is None, expected floating-point weights": lambda: from_linen(
+        LINEN["gru"], GRU_PARAMS | {"ir": {"kernel": None, "bias": None}}
+    ),
+    "from_linen: weights are float32 and float64, expected one dtype": lambda: from_linen(
+        nn.GRUCell(H), GRU_PARAMS | {"hr": {"kernel": np.ones((H, H), np.float32)}}
+    ),
+    "to_linen: params.W.r is int64[5,2], expected floating-point weights": lambda: to_linen(
+        rx.GRU(H), jax.tree.map(lambda leaf: leaf.astype(int), random_gru()[1])
+    ),
+    "to_nnx: params.U.z is float64[2,3], but GRU(hidden_size=2).init has float64[2,2]": lambda: to_nnx(
+        rx.GRU(H), random_gru()[1]._replace(U=random_gru()[1].U._replace(z=np.ones((H, 3))))
     ),
     "to_linen: cell is 3, which is not a cell": lambda: to_linen(3, ()),
 }

@@ -237,6 +237,35 @@ def test_onnx_to_cell_and_back(op, attributes, direction):
         np.testing.assert_array_equal(found[name].reshape(array.shape), array)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize(
+    ("op", "attributes"), [("RNN", {}), ("LSTM", {}), ("GRU", {}), ("GRU", {"linear_before_reset": 1})], ids=str
+)
+def test_two_biases_come_back_bit_for_bit(op, attributes, direction):
+    given = random_tensors(op, DIRECTIONS[direction])
+    two, one = (
+        onnx.from_onnx(node_of(op, given, direction=direction, **attributes), given, two_biases=two)
+        for two in (True, False)
+    )
+    model = onnx.to_onnx(*two)
+    [node] = [node for node in model.graph.node if node.op_type == op]
+    held = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    np.testing.assert_array_equal(held[node.input[3]], given["B"])
+    np.testing.assert_allclose(rx.unroll(*two, given["X"])[1], rx.unroll(*one, given["X"])[1], rtol=1e-12)
+
+
+def test_what_a_model_holds_for_run_time_is_refused_unless_it_is_zero():
+    given = random_tensors("GRU") | {"sequence_lens": np.array([7, 4, 1], np.int32), "initial_h": np.ones((1, B, H))}
+    node = node_of("GRU", {name: given[name] for name in ("X", "W", "R", "B", "sequence_lens", "initial_h")})
+    weights = [numpy_helper.from_array(given[name], name) for name in "WRB"]
+    for name in ("sequence_lens", "initial_h"):
+        model = model_of([node], [*weights, numpy_helper.from_array(given[name], name)])
+        with pytest.raises(ValueError, match=f"^from_onnx: {name} of GRU node '.*' is held by the model, which a cell"):
+            onnx.from_onnx(model)
+    zeros = numpy_helper.from_array(np.zeros_like(given["initial_h"]), "initial_h")
+    assert onnx.from_onnx(model_of([node], [*weights, zeros]))[0] == rx.GRU(H, reset_after=False)
+
+
 def model_of(nodes, initializers=()):
     xs = helper.make_tensor_value_info("X", TensorProto.DOUBLE, [None, None, D])
     ys = helper.make_tensor_value_info(nodes[-1].output[0], TensorProto.DOUBLE, None)

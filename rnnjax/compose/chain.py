@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from rnnjax import _checks
-from rnnjax._types import Carry, InputSize, Key, Params, Settings, input_spec
+from rnnjax._types import Carry, InputSize, Key, Params, Settings, input_size_of, input_spec
 from rnnjax.recurrence import protocol
 from rnnjax.recurrence.timeline import Timeline
 from rnnjax.recurrence.unroll import output_spec, unroll_bound
@@ -69,7 +69,7 @@ class Chain(Settings):
             params = layer.init(jax.random.fold_in(key, index), input_size)
             all_params.append(params)
             if index + 1 < len(self.layers):
-                input_size = _size(output_spec(layer, params, input_spec(input_size)))
+                input_size = input_size_of(output_spec(layer, params, input_spec(input_size)))
         return tuple(all_params)
 
     def bind(self, params: Params, batch_shape: tuple[int, ...] = (), key: Key | None = None) -> Params:
@@ -103,9 +103,3 @@ class Chain(Settings):
         if not isinstance(parts, tuple) or len(parts) != len(self.layers):
             found = f"{len(parts)} entries" if isinstance(parts, tuple) else f"a {type(parts).__name__}"
             raise ValueError(f"{self}: {name} are {found}, expected a tuple of {len(self.layers)}, one for each layer")
-
-
-def _size(spec: Any) -> InputSize:
-    """A vector of floats as its number of features, which every cell understands; else the spec itself."""
-    is_vector = isinstance(spec, jax.ShapeDtypeStruct) and len(spec.shape) == 1
-    return spec.shape[0] if is_vector and jax.numpy.issubdtype(spec.dtype, jax.numpy.floating) else spec

@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax import _checks
-from rnnjax._types import Carry, InputSize, Params, Settings
+from rnnjax._types import Carry, InputSize, Params, Settings, input_size_of
 from rnnjax.compose.backward import Backward
 from rnnjax.compose.bidirectional import Directions
-from rnnjax.compose.chain import _size
 from rnnjax.recurrence import protocol
 from rnnjax.recurrence.reduce import length_mask
 from rnnjax.recurrence.unroll import unroll
@@ -56,7 +55,7 @@ def input_size(cell: Any, inputs: Any) -> InputSize:
     def one(x, ndim):
         return jax.ShapeDtypeStruct(x.shape[x.ndim - ndim :], x.dtype)
 
-    return _size(jax.tree.map(one, inputs, _ndims(cell, inputs)))
+    return input_size_of(jax.tree.map(one, inputs, _ndims(cell, inputs)))
 
 
 def run(
@@ -155,7 +154,8 @@ def _in_order_of_processing(ys: Any, seq_lengths: jax.Array | None) -> Any:
 
     def one(y):
         times = jnp.arange(y.shape[0]).reshape((-1,) + (1,) * seq_lengths.ndim)
-        source = jnp.where(times < seq_lengths, seq_lengths - 1 - times, times)
+        ends = jnp.minimum(seq_lengths, y.shape[0])  # under jit a length may lie beyond
+        source = jnp.where(times < ends, ends - 1 - times, times)
         return jnp.take_along_axis(y, source.reshape(source.shape + (1,) * (y.ndim - source.ndim)), axis=0)
 
     return jax.tree.map(one, ys)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax import _checks
+from rnnjax.recurrence import protocol
 
 
 def library(owner: str, module: str, package: str) -> ModuleType:
@@ -24,7 +25,8 @@ def to_jax(owner: str, name: str, array: Any, shape: tuple[int | None, ...] | No
     """An array of weights as it is, bit for bit and in its own dtype; None in ``shape`` stands for any size."""
     array = array if isinstance(array, jax.Array) else np.asarray(array)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        raise TypeError(f"{owner}: {name} is {_checks.describe(array)}, expected floating-point weights")
+        shown = array.item() if array.dtype == object and not array.shape else _checks.describe(array)
+        raise TypeError(f"{owner}: {name} is {shown}, expected floating-point weights")
     fits = shape is None or (
         len(shape) == array.ndim and all(want in (None, size) for want, size in zip(shape, array.shape, strict=True))
     )
@@ -65,3 +67,29 @@ def expect_keys(owner: str, name: str, given: Iterable[str], expected: Iterable[
 def refuse(owner: str, what: Any, reason: str) -> ValueError:
     """The error for what the target cannot hold exactly."""
     return ValueError(f"{owner}: {what} cannot be represented exactly: {reason}")
+
+
+def one_dtype(owner: str, params: Any) -> Any:
+    """``params``, if they have one dtype."""
+    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(params)})
+    if len(dtypes) > 1:
+        raise ValueError(f"{owner}: weights are {' and '.join(dtypes)}, expected one dtype; cast them first")
+    return params
+
+
+def expect_params(owner: str, cell: Any, params: Any) -> None:
+    """Refuse params that ``cell.init`` cannot have made, but for their dtype, naming the first leaf that differs."""
+    _checks.is_cell(owner, "cell", cell)
+    size = protocol.input_size(cell, params)  # a cell that knows its own params refuses others
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            where = f"params{jax.tree_util.keystr(path)}"
+            raise TypeError(f"{owner}: {where} is {_checks.describe(leaf)}, expected floating-point weights")
+    if size is None and protocol.input_ndim(cell) == 0:
+        size = jax.ShapeDtypeStruct((), jnp.int32)
+    if size is not None:
+        expected = jax.eval_shape(lambda: cell.init(jax.random.key(0), size))
+        if jax.tree.structure(params) == jax.tree.structure(expected):
+            expected = jax.tree.map(lambda leaf, own: jax.ShapeDtypeStruct(leaf.shape, own.dtype), expected, params)
+        _checks.same_tree(owner, "params", params, expected, f"{cell}.init")
+    one_dtype(owner, params)

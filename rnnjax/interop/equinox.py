@@ -9,7 +9,7 @@ import numpy as np
 from rnnjax import _checks
 from rnnjax.cells.gru import GRU, GRUGates, GRUParams
 from rnnjax.cells.lstm import LSTM, LSTMGates, LSTMParams
-from rnnjax.interop._convert import join_gates, library, refuse, split_gates, to_jax
+from rnnjax.interop._convert import expect_params, join_gates, library, one_dtype, refuse, split_gates, to_jax
 
 
 def from_equinox(cell: Any) -> tuple[Any, Any]:
@@ -34,21 +34,23 @@ def from_equinox(cell: Any) -> tuple[Any, Any]:
     """
     owner = "from_equinox"
     nn = library(owner, "equinox.nn", "equinox")
-    if not isinstance(cell, nn.LSTMCell | nn.GRUCell):
-        raise TypeError(f"{owner}: cell is of type {type(cell).__name__}, expected eqx.nn.LSTMCell or eqx.nn.GRUCell")
+    if type(cell) not in (nn.LSTMCell, nn.GRUCell):
+        shown = f"the class {cell.__name__}" if isinstance(cell, type) else f"of type {type(cell).__name__}"
+        raise TypeError(f"{owner}: cell is {shown}, expected eqx.nn.LSTMCell or eqx.nn.GRUCell, not a subclass")
     D, H = cell.input_size, cell.hidden_size
     gates, order = (LSTMGates, "ifgo") if isinstance(cell, nn.LSTMCell) else (GRUGates, "rzn")
     wide = len(order) * H
 
     def array(name: str, *shape: int) -> jax.Array:
-        value = getattr(cell, name)
-        return jnp.zeros(shape, cell.weight_ih.dtype) if value is None else to_jax(owner, name, value, shape)
+        if name.startswith("bias") and not cell.use_bias:
+            return jnp.zeros(shape, cell.weight_ih.dtype)
+        return to_jax(owner, name, getattr(cell, name), shape)
 
     W, U = array("weight_ih", wide, D).T, array("weight_hh", wide, H).T
     W, U, b = (split_gates(gates, order, part) for part in (W, U, array("bias", wide)))
     if isinstance(cell, nn.LSTMCell):
-        return LSTM(H), LSTMParams(W, U, b)
-    return GRU(H), GRUParams(W, U, b, array("bias_n", H))
+        return LSTM(H), one_dtype(owner, LSTMParams(W, U, b))
+    return GRU(H), one_dtype(owner, GRUParams(W, U, b, array("bias_n", H)))
 
 
 def to_equinox(cell: Any, params: Any, *, use_bias: bool = True) -> Any:
@@ -78,6 +80,7 @@ def to_equinox(cell: Any, params: Any, *, use_bias: bool = True) -> Any:
         isinstance(cell, LSTM) and cell.output_activation not in (None, jnp.tanh)
     ):
         raise refuse(owner, cell, "Equinox's gates are sigmoids, the other activations tanh")
+    expect_params(owner, cell, params)
     D = cell.input_size(params)
     if not use_bias and any(np.any(b) for b in jax.tree.leaves((params.b, getattr(params, "b_hn", None)))):
         raise refuse(owner, cell, "use_bias is False, but the biases are not zero")

@@ -13,6 +13,8 @@ from rnnjax.recurrence import protocol
 from rnnjax.recurrence.reduce import length_mask
 from rnnjax.recurrence.unroll import unroll
 
+_PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
 
 def to_stablehlo(
     model: Any,
@@ -43,7 +45,7 @@ def to_stablehlo(
       platforms: what it is to run on: "cpu", "cuda", "rocm", "tpu".
 
     Returns:
-      The exported function. T and B are symbolic, ``xs`` [T, B, ...].
+      The exported function. T and B are symbolic, at least 1; ``xs`` [T, B, ...].
 
     Raises:
       TypeError, ValueError: not a cell; params of another; lengths or carries not a bool; an unknown input size.
@@ -58,6 +60,8 @@ def to_stablehlo(
     """
     owner = "to_stablehlo"
     _checks.is_cell(owner, "model", model)
+    if isinstance(platforms, str) or not platforms or not set(platforms) <= set(_PLATFORMS):
+        raise ValueError(f"{owner}: platforms is {platforms!r}, expected a tuple of {', '.join(map(repr, _PLATFORMS))}")
     _checks.is_bool(owner, "lengths", lengths)
     _checks.is_bool(owner, "carries", carries)
     T, B = jax.export.symbolic_shape("T, B")

@@ -78,6 +78,10 @@ BAD = {
         eqx.nn.Linear(D, H, key=jax.random.key(0))
     ),
     "from_equinox: bias_n has shape (3,), expected (2)": lambda: from_equinox(reshaped()),
+    "from_equinox: weight_hh is None, expected floating-point weights": lambda: from_equinox(
+        eqx.tree_at(lambda cell: cell.weight_hh, eqx.nn.GRUCell(D, H, key=jax.random.key(0)), None)
+    ),
+    "from_equinox: cell is the class GRUCell": lambda: from_equinox(eqx.nn.GRUCell),
     "to_equinox: Elman(hidden_size=2) cannot be represented exactly: Equinox has no such cell": lambda: to_equinox(
         *made(rx.Elman(H))
     ),

@@ -80,6 +80,8 @@ def test_round_trips_are_exact(name, dtype):
 def test_our_models_in_haiku(cell):
     """A plain LSTM's forget bias goes over less the 1 that Haiku adds."""
     params = random_like(cell.init(jax.random.key(0), D))
+    if isinstance(cell, rx.LSTM):  # a number from which 1 can be taken without rounding
+        params = params._replace(b=params.b._replace(f=1 + np.round(params.b.f * 2**20) / 2**20))
     kind, theirs = to_haiku(cell, params)
     _, xs, state = random_call(kind, KINDS[kind][1])
     carry = rx.LSTMCarry(h=state.hidden, c=state.cell) if kind == "LSTM" else state
@@ -100,8 +102,10 @@ LSTM = random_call("LSTM", hk.LSTM)[0]
 GRU = random_call("GRU", hk.GRU)[0]
 BAD = {
     "from_haiku: kind is 'lstm', expected one of 'VanillaRNN', 'LSTM', 'GRU'": lambda: from_haiku("lstm", LSTM),
-    "from_haiku: params lacks linear.b, linear.w and has also b, w_h, w_i; expected": lambda: from_haiku("LSTM", GRU),
-    "from_haiku: params lacks b, w_h, w_i and has also linear.b, linear.w": lambda: from_haiku("GRU", LSTM),
+    "from_haiku: params lacks linear.b, linear.w and has also gru.b, gru.w_h, gru.w_i; expected": lambda: from_haiku(
+        "LSTM", GRU
+    ),
+    "from_haiku: params lacks w_h, w_i and has also w; expected b, w_h, w_i": lambda: from_haiku("GRU", LSTM),
     "from_haiku: params lacks b; expected b, w_h, w_i": lambda: from_haiku(
         "GRU", {"gru": {name: GRU["gru"][name] for name in ("w_i", "w_h")}}
     ),
@@ -114,7 +118,7 @@ BAD = {
     "from_haiku: linear.w has shape (2, 8), expected rows for x beside those 2 for h": lambda: from_haiku(
         "LSTM", {"lstm/linear": {"w": np.ones((2, 8)), "b": np.ones(8)}}
     ),
-    "from_haiku: no module of params starts with 'agent'; it has lstm/linear": lambda: from_haiku(
+    "from_haiku: no module of params is 'agent'; they are lstm/linear": lambda: from_haiku(
         "LSTM", LSTM, prefix="agent"
     ),
     "from_haiku: params hold several cores, lstm/linear, lstm_1/linear; give prefix": lambda: from_haiku(
@@ -127,10 +131,36 @@ BAD = {
     "to_haiku: GRU(hidden_size=2) cannot be represented exactly: Haiku's GRU resets before": lambda: to_haiku(
         rx.GRU(H), rx.GRU(H).init(jax.random.key(0), D)
     ),
+    "to_haiku: LSTM(hidden_size=2) cannot be represented exactly: Haiku adds 1 to the forget bias at run time": (
+        lambda: to_haiku(rx.LSTM(H), random_like(rx.LSTM(H).init(jax.random.key(0), D)))
+    ),
+    "from_haiku: weights are float32 and float64, expected one dtype": lambda: from_haiku(
+        "GRU", {"gru": GRU["gru"] | {"b": np.ones(6, np.float32)}}
+    ),
+    "from_haiku: prefix is None, expected the name of a core": lambda: from_haiku("GRU", GRU, prefix=None),
+    "to_haiku: params.U is float64[2,3], but": lambda: to_haiku(
+        rx.Elman(H, jax.nn.relu), rx.ElmanParams(np.ones((D, H)), np.ones((H, 3)), np.ones(H))
+    ),
+    "double_bias is False, but the second bias is not zero": lambda: to_haiku(
+        *from_haiku("VanillaRNN", random_call("VanillaRNN", hk.VanillaRNN)[0], two_biases=True), double_bias=False
+    ),
     "to_haiku: MGU(hidden_size=2) cannot be represented exactly: Haiku has no such core": lambda: to_haiku(
         rx.MGU(H), rx.MGU(H).init(jax.random.key(0), D)
     ),
 }
+
+
+def test_cores_of_one_stack_and_one_bias():
+    """Named alike but for a number; and a core without the second bias comes back without."""
+    first = GRU["gru"]
+    second = jax.tree.map(lambda leaf: leaf + 1, first)
+    for name, expected in (("gru", first), ("gru_1", second)):
+        _, converted = from_haiku("GRU", {"gru": first, "gru_1": second}, prefix=name)
+        assert list(to_haiku(rx.GRU(H, False), converted, name=name)[1]) == [name]
+        np.testing.assert_array_equal(converted.W.n, expected["w_i"][:, 2 * H :])
+    params, *_ = random_call("VanillaRNN", lambda size: hk.VanillaRNN(size, double_bias=False))
+    _, back = to_haiku(*from_haiku("VanillaRNN", params), double_bias=False)
+    assert jax.tree.structure(back) == jax.tree.structure(params)
 
 
 @pytest.mark.parametrize("message", BAD)

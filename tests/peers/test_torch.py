@@ -181,6 +181,14 @@ def test_part_of_a_larger_model():
     assert_equal(params, from_torch(model["encoder"])[1])
 
 
+class Doubled(nn.GRU):
+    """A user's own."""
+
+    def forward(self, *args):
+        ys, state = super().forward(*args)
+        return 2 * ys, state
+
+
 def quantised():
     return torch.ao.nn.quantized.dynamic.LSTM(D, H)
 
@@ -196,8 +204,12 @@ BAD = {
     "from_torch: module is of type Linear, expected nn.RNN, nn.LSTM, nn.GRU": lambda: from_torch(nn.Linear(D, H)),
     "from_torch: module is of type int": lambda: from_torch(3),
     "from_torch: module is a quantised LSTM": lambda: from_torch(quantised()),
+    "from_torch: module is a subclass of PyTorch's, Doubled, which may compute something else": lambda: from_torch(
+        Doubled(D, H)
+    ),
+    "from_torch: module is the class LSTM, expected": lambda: from_torch(nn.LSTM),
     "from_torch: weight_ih_l0 is on the meta device": lambda: from_torch(nn.LSTM(D, H, device="meta")),
-    "from_torch: state_dict lacks weight_hh_l0 and has also parametrizations.weight_hh_l0.original0": lambda: (
+    "from_torch: module is a subclass of PyTorch's, ParametrizedLSTM, which may compute something else": lambda: (
         from_torch(nn.utils.parametrizations.weight_norm(nn.LSTM(D, H), "weight_hh_l0"))
     ),
     "from_state_dict: kind is 'lstm', expected one of 'RNN_TANH', 'RNN_RELU', 'LSTM', 'GRU'": lambda: from_state_dict(
@@ -222,6 +234,19 @@ BAD = {
     "from_state_dict: state_dict is of type list, expected arrays by name": lambda: from_state_dict([], "LSTM"),
     "carry_from_torch: state has the shapes (1, 3, 2), but LSTM(hidden_size=2) has h and c of [1, *batch, H]": (
         lambda: carry_from_torch(LSTM, PARAMS, np.ones((1, 3, 2)))
+    ),
+    "carry_from_torch: the carry of state.h is float64[3,5], but LSTM(hidden_size=2).carry has float64[3,2]": (
+        lambda: carry_from_torch(LSTM, PARAMS, (np.ones((1, 3, 5)), np.ones((1, 3, 5))))
+    ),
+    "carry_to_torch: carry is (), expected that of layers of one kind and size": lambda: carry_to_torch(()),
+    "from_state_dict: prefix is None, expected the beginning of names": lambda: from_state_dict(
+        weights(), "LSTM", prefix=None
+    ),
+    "from_state_dict: weights are float32 and float64, expected one dtype": lambda: from_state_dict(
+        weights(bias_ih_l0=np.ones(8)), "LSTM"
+    ),
+    "to_torch: params.U.i is float64[2,3], but LSTM(hidden_size=2).init has float64[2,2]": lambda: to_torch(
+        LSTM, PARAMS._replace(U=PARAMS.U._replace(i=np.ones((2, 3))))
     ),
     "to_torch: GRU(hidden_size=2, reset_after=False) cannot be represented exactly: PyTorch's GRU resets after": (
         lambda: to_torch(rx.GRU(H, False), rx.GRU(H, False).init(jax.random.key(0), D))

@@ -12,7 +12,7 @@ from rnnjax.cells.gru import GRU, GRUGates, GRUParams
 from rnnjax.cells.lstm import LSTM, LSTMGates, LSTMParams
 from rnnjax.cells.mgu import FlaxMGU, FlaxMGUParams, MGUGates
 from rnnjax.compose.reparametrize import Reparametrize
-from rnnjax.interop._convert import refuse
+from rnnjax.interop._convert import expect_params, one_dtype, refuse
 from rnnjax.interop.parametrizations import add_identity
 
 
@@ -30,12 +30,12 @@ GATES = {"SimpleCell": ("",), "LSTMCell": LSTMGates._fields, "GRUCell": GRUGates
 
 def kind(owner: str, module: Any, classes: tuple[type, ...]) -> str:
     """The name of a cell's class, a key of GATES; refuses what is none of ``classes``."""
-    if not isinstance(module, classes):
+    if type(module) not in classes:
         given = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
         advice = "; give the cell within" if hasattr(module, "cell") else ""
         expected = ", ".join(cls.__name__ for cls in classes)
-        raise TypeError(f"{owner}: module is {given}, expected one of {expected}{advice}")
-    return next(cls.__name__ for cls in classes if isinstance(module, cls)).removeprefix("Optimized")
+        raise TypeError(f"{owner}: module is {given}, expected one of {expected}, not a subclass{advice}")
+    return type(module).__name__.removeprefix("Optimized")
 
 
 def to_ours(kind: str, module: Any, weights: Weights) -> tuple[Any, Any]:
@@ -68,7 +68,7 @@ def to_theirs(owner: str, cell: Any, params: Any) -> tuple[str, dict[str, Any], 
         raise refuse(owner, cell, "Flax's GRU resets after the recurrent product")
     if isinstance(cell, LSTM) and cell.output_activation not in (None, cell.activation):
         raise refuse(owner, cell, "Flax's LSTM has one activation for candidate and output")
-    cell.input_size(params)  # refuses params of another cell
+    expect_params(owner, cell, params)
     settings["activation_fn"] = cell.activation
     if isinstance(cell, Elman):
         W, U, b = params
@@ -83,6 +83,7 @@ def to_theirs(owner: str, cell: Any, params: Any) -> tuple[str, dict[str, Any], 
 
 def expect_dtype(owner: str, module: Any, params: Any) -> None:
     """Refuse a module that computes in another dtype than its params have, which our cells do not."""
+    one_dtype(owner, params)
     own = jax.tree.leaves(params)[0].dtype
     if module.dtype is not None and jnp.dtype(module.dtype) != own:
         given = f"dtype={jnp.dtype(module.dtype)} of the module"

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from rnnjax import _checks
 from rnnjax.interop._convert import expect_keys, library, to_jax
 from rnnjax.interop.flax.cells import GATES, Weights, expect_dtype, expect_zero_carry, kind, to_ours, to_theirs
@@ -42,11 +40,12 @@ def from_linen(module: Any, params: Mapping[str, Any]) -> tuple[Any, Any]:
     nn = library(owner, "flax.linen", "flax")
     name = kind(owner, module, (nn.SimpleCell, nn.LSTMCell, nn.OptimizedLSTMCell, nn.GRUCell, nn.MGUCell))
     expect_zero_carry(owner, module)
-    flat = _flat(owner, params)
+    flat = _flat(owner, nn.meta.unbox(params))
     names = _names(name, getattr(module, "reset_gate", True))
     expect_keys(owner, "params", flat, [entry for part in names for entry in part.values()])
     H, (W, U, b, b_hn) = module.features, names
-    D = np.shape(flat[W[GATES[name][0]]])[0]
+    first = W[GATES[name][0]]
+    D = to_jax(owner, f"params {first}", flat[first], (None, H)).shape[0]
 
     def arrays(part: Mapping[str, str], *shape: int) -> dict[str, Any]:
         return {gate: to_jax(owner, f"params {entry}", flat[entry], shape) for gate, entry in part.items()}

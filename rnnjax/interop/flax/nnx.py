@@ -42,8 +42,8 @@ def from_nnx(module: Any) -> tuple[Any, Any]:
     gates, D, H = GATES[name], module.in_features, module.hidden_features
 
     def array(part: str, entry: str, *shape: int) -> jax.Array:
-        variable = getattr(getattr(module, part), entry)
-        return to_jax(owner, f"{part}.{entry}", variable.get_value(), shape)
+        variable = getattr(getattr(module, part), entry, None)
+        return to_jax(owner, f"{part}.{entry}", variable and variable.get_value(), shape)
 
     if isinstance(module, nnx.LSTMCell):
         of = {gate: "if_" if gate == "f" else f"i{gate}" for gate in gates}

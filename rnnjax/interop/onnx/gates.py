@@ -12,6 +12,7 @@ from rnnjax.cells.elman import Elman, ElmanParams
 from rnnjax.cells.gru import GRU, GRUGates, GRUParams
 from rnnjax.cells.lstm import LSTM, LSTMGates, LSTMParams
 from rnnjax.cells.peephole_lstm import PeepholeLSTM, PeepholeLSTMParams, Peepholes
+from rnnjax.compose.two_biases import TwoBiases, TwoBiasesParams
 from rnnjax.interop._convert import join_gates, refuse, split_gates
 from rnnjax.interop.onnx.activations import Clipped
 
@@ -32,45 +33,49 @@ class Direction(NamedTuple):
     P: Any = None  # [3 * H], of an LSTM with peepholes
 
 
-def cell_of(direction: Direction) -> tuple[Any, Any]:
+def cell_of(direction: Direction, two_biases: bool = False) -> tuple[Any, Any]:
     """``(cell, params)`` of one direction."""
     clip = direction.settings.get("clip")
     clipped = direction.activations if clip is None else _clip(direction.activations, clip)
-    return {"RNN": _elman, "LSTM": _lstm, "GRU": _gru}[direction.op](direction._replace(activations=clipped))
+    make = {"RNN": _elman, "LSTM": _lstm, "GRU": _gru}[direction.op]
+    cell, both = make(direction._replace(activations=clipped))
+    return (TwoBiases(cell), both) if two_biases else (cell, TwoBiases(cell).bind(both).params)
 
 
-def _elman(d: Direction) -> tuple[Any, Any]:
+def _elman(d: Direction) -> tuple[Any, TwoBiasesParams]:
     W_b, R_b = jnp.split(d.B, 2)
-    return Elman(d.R.shape[-1], *d.activations), ElmanParams(d.W.T, d.R.T, W_b + R_b)
+    return Elman(d.R.shape[-1], *d.activations), TwoBiasesParams(ElmanParams(d.W.T, d.R.T, W_b), R_b)
 
 
-def _lstm(d: Direction) -> tuple[Any, Any]:
+def _lstm(d: Direction) -> tuple[Any, TwoBiasesParams]:
     gate, phi, phi_c = d.activations
     H, activations = d.R.shape[-1], (phi, gate, None if phi_c == phi else phi_c)
     W, U, W_b, R_b = (split_gates(LSTMGates, LSTM_ORDER, array) for array in (d.W.T, d.R.T, *jnp.split(d.B, 2)))
-    b = jax.tree.map(jnp.add, W_b, R_b)
     p = None if d.P is None else split_gates(Peepholes, PEEPHOLE_ORDER, d.P)
     if d.settings.get("input_forget"):  # f = 1 - i: the rows of f are not used
-        W, U, b = (CoupledGates(gates.i, gates.g, gates.o) for gates in (W, U, b))
+        W, U, W_b, R_b = (CoupledGates(gates.i, gates.g, gates.o) for gates in (W, U, W_b, R_b))
         p = None if p is None else CoupledPeepholes(p.i, p.o)
-        return CoupledLSTM(H, p is not None, 1.0, *activations), CoupledLSTMParams(W, U, p, b)
+        cell = CoupledLSTM(H, p is not None, 1.0, *activations)
+        return cell, TwoBiasesParams(CoupledLSTMParams(W, U, p, W_b), R_b)
     if p is None:
-        return LSTM(H, 1.0, *activations), LSTMParams(W, U, b)
-    return PeepholeLSTM(H, 1.0, *activations), PeepholeLSTMParams(W, U, p, b)
+        return LSTM(H, 1.0, *activations), TwoBiasesParams(LSTMParams(W, U, W_b), R_b)
+    return PeepholeLSTM(H, 1.0, *activations), TwoBiasesParams(PeepholeLSTMParams(W, U, p, W_b), R_b)
 
 
-def _gru(d: Direction) -> tuple[Any, Any]:
+def _gru(d: Direction) -> tuple[Any, TwoBiasesParams]:
     gate, phi = d.activations
     reset_after = bool(d.settings.get("linear_before_reset"))
     W, U, W_b, R_b = (split_gates(GRUGates, GRU_ORDER, array) for array in (d.W.T, d.R.T, *jnp.split(d.B, 2)))
-    b, b_hn = jax.tree.map(jnp.add, W_b, R_b), None
+    cell = GRU(d.R.shape[-1], reset_after, phi, gate)
     if reset_after:  # the candidate's two biases are different parameters
-        b, b_hn = b._replace(n=W_b.n), R_b.n
-    return GRU(d.R.shape[-1], reset_after, phi, gate), GRUParams(W, U, b, b_hn)
+        return cell, TwoBiasesParams(GRUParams(W, U, W_b, R_b.n), R_b._replace(n=None))
+    return cell, TwoBiasesParams(GRUParams(W, U, W_b, None), R_b)
 
 
 def direction_of(cell: Any, params: Any) -> Direction | None:
     """One direction for a cell that is an ONNX operator, None for others."""
+    if type(cell) is TwoBiases:
+        return _of_two_biases(cell, params)
     make = _DIRECTIONS.get(type(cell))
     if make is None:
         return None
@@ -78,6 +83,21 @@ def direction_of(cell: Any, params: Any) -> Direction | None:
     activations, clip = _unclip(cell, direction.activations)
     clip_if_set = {} if clip is None else {"clip": clip}
     return direction._replace(activations=activations, settings=direction.settings | clip_if_set)
+
+
+def _of_two_biases(cell: TwoBiases, params: TwoBiasesParams) -> Direction | None:
+    """The second biases where those of a single one are zero, or the candidate's b_hn."""
+    direction, second = direction_of(cell.cell, params.cell), params.b_h
+    if direction is None:
+        return None
+    if isinstance(second, CoupledGates):
+        second = LSTMGates(i=second.i, f=np.zeros_like(second.i), g=second.g, o=second.o)
+    if isinstance(second, GRUGates) and second.n is None:
+        second = second._replace(n=params.cell.b_hn)
+    if direction.op != "RNN":
+        second = join_gates(second, LSTM_ORDER if direction.op == "LSTM" else GRU_ORDER)
+    first = direction.B[: len(direction.B) // 2]
+    return direction._replace(B=np.concatenate([first, np.asarray(second)]))
 
 
 def _of_elman(cell: Elman, params: ElmanParams) -> Direction:

@@ -19,6 +19,7 @@ from rnnjax.interop.onnx.activations import write_activation
 from rnnjax.interop.onnx.gates import Direction, direction_of
 from rnnjax.interop.onnx.graph import Graph
 from rnnjax.interop.onnx.lift import write_module
+from rnnjax.recurrence import protocol
 
 _MERGES = {"concat": ("Concat", {"axis": -1}), "sum": ("Add", {}), "mean": ("Mean", {})}
 
@@ -26,7 +27,7 @@ _MERGES = {"concat": ("Concat", {"axis": -1}), "sum": ("Add", {}), "mean": ("Mea
 def write_layer(g: Graph, cell: Any, params: Any, xs: str, carry: Any, reverse: bool = False) -> tuple[Any, str]:
     """``(carry, ys)`` of one layer: names for the arrays [B, H] and [T, B, ...] that ``unroll`` would give.
 
-    Params are bound. The names of a carry are all "" if sequences start from zeros.
+    The names of a carry are all "" if sequences start from zeros.
     """
     cell, params = _in_evaluation(cell, params)
     direction = direction_of(cell, params)
@@ -44,7 +45,7 @@ def _in_evaluation(cell: Any, params: Any) -> tuple[Any, Any]:
     if type(cell) is LearnedCarry:
         return _in_evaluation(cell.cell, params.cell)
     if type(cell) in (RecurrentDropout, Reparametrize):
-        return _in_evaluation(cell.cell, params.params)
+        return _in_evaluation(cell.cell, protocol.bound(cell, params, (), None).params)
     return cell, params
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnnjax import _checks
 from rnnjax.compose.backward import Backward
@@ -30,7 +31,11 @@ _NUM_DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 
 
 def from_onnx(
-    model_or_node: Any, weights: Mapping[str, Any] | None = None, *, node: str | None = None
+    model_or_node: Any,
+    weights: Mapping[str, Any] | None = None,
+    *,
+    node: str | None = None,
+    two_biases: bool = False,
 ) -> tuple[Any, Any]:
     """An RNN, LSTM or GRU operator as a cell, with its weights.
 
@@ -48,6 +53,7 @@ def from_onnx(
       weights: arrays by the names that the node has for its inputs W, R, B and P: needed for a node; for a model they
         come before its initializers and Constant nodes, which need not be there then.
       node: the name of the node, or of one of its outputs, in a model with several recurrent ones.
+      two_biases: keep the two biases of B apart, bit for bit, in ``rx.TwoBiases``; else their sum is the one bias.
 
     Returns:
       ``(cell, params)``: an ``Elman``, ``LSTM``, ``PeepholeLSTM``, ``CoupledLSTM`` (with input_forget) or ``GRU``.
@@ -58,7 +64,7 @@ def from_onnx(
       ImportError: onnx is not installed.
       TypeError: model_or_node is neither of the two, or weights are not floating point or float64 without x64.
       ValueError: no recurrent node or several, a quantised one, an attribute or activation that ONNX does not have,
-        weights that are missing or do not fit.
+        weights that are missing or do not fit; lengths, or initial states other than zero, that the model holds.
 
     >>> import numpy as np, onnx as onnx_library
     >>> from rnnjax.interop import onnx
@@ -76,10 +82,15 @@ def from_onnx(
     initial ones.
     """
     onnx = library("from_onnx", "onnx", "onnx")
+    _checks.is_bool("from_onnx", "two_biases", two_biases)
+    if weights is not None and not isinstance(weights, Mapping):
+        raise TypeError(f"from_onnx: weights is of type {type(weights).__name__}, expected arrays by name")
     tensors = dict(weights or {})
     if isinstance(model_or_node, onnx.ModelProto):
-        tensors = _constants(model_or_node.graph) | tensors
+        held = _constants(model_or_node.graph)
         model_or_node = _find(model_or_node.graph, node)
+        _refuse_held(onnx, model_or_node, held)
+        tensors = held | tensors
     elif not isinstance(model_or_node, onnx.NodeProto):
         raise TypeError(
             f"from_onnx: model_or_node is a {type(model_or_node).__name__}, expected an onnx.ModelProto or NodeProto"
@@ -87,7 +98,7 @@ def from_onnx(
     elif not _is_recurrent(model_or_node):
         raise ValueError(f"from_onnx: got {_show(model_or_node)}, expected an RNN, LSTM or GRU of ONNX's own domain")
     way, directions = _directions(onnx, model_or_node, tensors)
-    cells, params = zip(*map(cell_of, directions), strict=True)
+    cells, params = zip(*(cell_of(direction, two_biases) for direction in directions), strict=True)
     if way == "bidirectional":
         forward, backward = cells
         return Bidirectional(forward, None if backward == forward else backward), Directions(*params)
@@ -122,6 +133,17 @@ def _constants(graph: Any) -> dict[str, Any]:
     held = {tensor.name: tensor for tensor in graph.initializer}
     constants = [node for node in graph.node if node.op_type == "Constant"]
     return held | {node.output[0]: a.t for node in constants for a in node.attribute if a.name == "value"}
+
+
+def _refuse_held(onnx: ModuleType, node: Any, held: Mapping[str, Any]) -> None:
+    """Refuse lengths, and initial states other than zero, that a model holds."""
+    for name, tensor in zip(INPUTS, node.input, strict=False):
+        at_run_time = name in ("sequence_lens", "initial_h", "initial_c")
+        if at_run_time and tensor in held and np.any(_array(onnx, held[tensor])):
+            raise ValueError(
+                f"from_onnx: {name} of {_show(node)} is held by the model, which a cell cannot: take that input away"
+                " and give unroll its value, as mask=rx.length_mask(...) or carry=onnx.carry_from_onnx(...)"
+            )
 
 
 def _directions(onnx: ModuleType, node: Any, tensors: Mapping[str, Any]) -> tuple[str, list[Direction]]:
@@ -164,6 +186,10 @@ def _activations(op: str, shown: str, num: int, settings: dict[str, Any]) -> tup
     return read_activations(names, settings["activation_alpha"], settings["activation_beta"])
 
 
+def _array(onnx: ModuleType, tensor: Any) -> Any:
+    return onnx.numpy_helper.to_array(tensor) if isinstance(tensor, onnx.TensorProto) else tensor
+
+
 def _weights(
     onnx: ModuleType, node: Any, num: int, hidden_size: int | None, tensors: Mapping[str, Any]
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array | None]:
@@ -178,8 +204,7 @@ def _weights(
                 f"from_onnx: {name} of {shown} is {given.get(name)!r}, which is neither an initializer or Constant of"
                 " the model nor in weights"
             )
-        array = onnx.numpy_helper.to_array(tensor) if isinstance(tensor, onnx.TensorProto) else tensor
-        return to_jax("from_onnx", f"{name} of {shown}", array, (num, *shape))
+        return to_jax("from_onnx", f"{name} of {shown}", _array(onnx, tensor), (num, *shape))
 
     H = hidden_size or weight("R", None, None).shape[-1]
     W, R = weight("W", G * H, None), weight("R", G * H, H)

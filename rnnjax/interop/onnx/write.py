@@ -3,13 +3,12 @@
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from rnnjax import _checks
 from rnnjax._types import Carry, Params
 from rnnjax.interop._carries import carry_names
-from rnnjax.interop._convert import library, refuse
+from rnnjax.interop._convert import expect_params, library, refuse
 from rnnjax.interop.onnx.graph import Graph
 from rnnjax.interop.onnx.layers import write_layer
 from rnnjax.recurrence import protocol
@@ -77,10 +76,10 @@ def to_onnx(model: Any, params: Params, *, lengths: bool = False, carries: bool 
     _checks.is_cell("to_onnx", "model", model)
     _checks.is_bool("to_onnx", "lengths", lengths)
     _checks.is_bool("to_onnx", "carries", carries)
+    expect_params("to_onnx", model, params)
     features = _features(model, params)
-    params = protocol.bind(model, params)
     carry = model.carry(params, ())
-    g = Graph(onnx, _dtype(model, params))
+    g = Graph(onnx, _dtype(params))
 
     xs_dtype = g.dtype if features else np.dtype(np.int32)
     xs = g.input("xs", xs_dtype, "time", "batch", *features)
@@ -104,12 +103,9 @@ def _features(model: Any, params: Params) -> tuple[Any, ...]:
     return (protocol.input_size(model, params) or "features",) if ndim else ()
 
 
-def _dtype(model: Any, params: Params) -> np.dtype:
+def _dtype(params: Params) -> np.dtype:
     """The one dtype of all weights."""
-    dtypes = sorted({leaf.dtype for leaf in jax.tree.leaves(params)}, key=str) or [np.dtype(np.float32)]
-    if len(dtypes) > 1 or not jnp.issubdtype(dtypes[0], jnp.floating):
-        raise refuse("to_onnx", model, f"its params are {', '.join(map(str, dtypes))}; ONNX mixes no dtypes of weights")
-    return dtypes[0]
+    return next((leaf.dtype for leaf in jax.tree.leaves(params)), np.dtype(np.float32))
 
 
 def _inputs(g: Graph, carry: Carry) -> Any:

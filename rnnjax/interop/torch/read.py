@@ -16,7 +16,7 @@ from rnnjax.compose.bidirectional import Bidirectional, Directions
 from rnnjax.compose.chain import Chain
 from rnnjax.compose.regularize import Dropout
 from rnnjax.compose.two_biases import TwoBiases, TwoBiasesParams
-from rnnjax.interop._convert import expect_keys, library, split_gates, to_jax
+from rnnjax.interop._convert import expect_keys, library, one_dtype, split_gates, to_jax
 from rnnjax.interop.torch.tensors import to_numpy
 
 NUM_GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "LSTM": 4, "GRU": 3}  # by PyTorch's names of the kinds
@@ -82,24 +82,33 @@ def from_state_dict(
     _checks.one_of(owner, "kind", kind, tuple(NUM_GATES))
     if not isinstance(state_dict, Mapping):
         raise TypeError(f"{owner}: state_dict is of type {type(state_dict).__name__}, expected arrays by name")
+    if not isinstance(prefix, str):
+        raise TypeError(f"{owner}: prefix is {prefix!r}, expected the beginning of names, such as 'encoder.lstm.'")
     weights = {name.removeprefix(prefix): array for name, array in state_dict.items() if name.startswith(prefix)}
     if not weights:
-        raise ValueError(f"{owner}: no name in state_dict starts with {prefix!r}; it has {', '.join(state_dict)}")
+        raise ValueError(
+            f"{owner}: no name in state_dict starts with {prefix!r}; it has {', '.join(state_dict) or 'none'}"
+        )
     return _convert(owner, weights, kind, dropout, two_biases)
 
 
 def _kind(module: Any) -> str:
     nn = library("from_torch", "torch", "torch").nn
-    if isinstance(module, nn.RNNBase):
+    kind = type(module)
+    if kind in (nn.RNN, nn.LSTM, nn.GRU):
         return module.mode
-    if isinstance(module, nn.RNNCell):
+    if kind is nn.RNNCell:
         return f"RNN_{module.nonlinearity.upper()}"
-    if isinstance(module, nn.LSTMCell | nn.GRUCell):
-        return "LSTM" if isinstance(module, nn.LSTMCell) else "GRU"
-    quantised = "quantized" in type(module).__module__
+    if kind in (nn.LSTMCell, nn.GRUCell):
+        return "LSTM" if kind is nn.LSTMCell else "GRU"
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        advice = "which may compute something else; from_state_dict converts the weights"
+        raise TypeError(f"from_torch: module is a subclass of PyTorch's, {kind.__name__}, {advice}")
+    quantised = "quantized" in kind.__module__
+    shown = f"the class {module.__name__}" if isinstance(module, type) else f"of type {kind.__name__}"
     raise TypeError(
-        f"from_torch: module is {'a quantised' if quantised else 'of type'} {type(module).__name__}, expected nn.RNN,"
-        " nn.LSTM, nn.GRU or one of their cells, with floating-point weights"
+        f"from_torch: module is {f'a quantised {kind.__name__}' if quantised else shown}, expected nn.RNN, nn.LSTM,"
+        " nn.GRU or one of their cells, with floating-point weights"
     )
 
 
@@ -127,10 +136,9 @@ def _convert(owner: str, weights: Mapping[str, Any], kind: str, dropout: float, 
         both = len(layer) == 2
         layers.append((Bidirectional(cells[0]), Directions(*params)) if both else (cells[0], params[0]))
         num_features = arrays[f"weight_hh{layer[0]}"].shape[1] * len(layer)
-    if len(layers) == 1:
-        return layers[0]
     cells, params = zip(*layers, strict=True)
-    return Chain(*cells), params
+    one_dtype(owner, params)
+    return layers[0] if len(layers) == 1 else (Chain(*cells), params)
 
 
 def _direction(

@@ -5,8 +5,9 @@ from typing import Any
 import jax
 import numpy as np
 
+from rnnjax import _checks
 from rnnjax.cells.lstm import LSTMCarry
-from rnnjax.interop._convert import to_jax
+from rnnjax.interop._convert import expect_params, to_jax
 from rnnjax.interop.torch.tensors import to_numpy
 
 
@@ -22,7 +23,7 @@ def carry_from_torch(cell: Any, params: Any, state: Any) -> Any:
       The carry, as ``cell.carry(params, (B,))`` has it.
 
     Raises:
-      ValueError: another number of states, layers or directions.
+      ValueError: another number of states, layers or directions, or other sizes.
 
     >>> import jax, jax.numpy as jnp, rnnjax as rx
     >>> from rnnjax.interop.torch import carry_from_torch
@@ -35,16 +36,20 @@ def carry_from_torch(cell: Any, params: Any, state: Any) -> Any:
     owner = "carry_from_torch"
     parts = state if isinstance(state, tuple | list) else (state,)
     states = [to_jax(owner, "state", to_numpy(owner, "state", part)) for part in parts]
-    own = jax.eval_shape(lambda: cell.carry(params, ()))
+    expect_params(owner, cell, params)
+    own = jax.eval_shape(lambda: cell.carry(params, states[0].shape[1:-1]))
     layers, structure = jax.tree.flatten(own, is_leaf=_is_lstm)
     names = ("h", "c") if any(map(_is_lstm, layers)) else ("h",)
     if len(states) != len(names) or any(not part.ndim or len(part) != len(layers) for part in states):
         shown = " and ".join(str(part.shape) for part in states)
-        raise ValueError(
-            f"{owner}: state has the shapes {shown}, but {cell} has {' and '.join(names)} of [{len(layers)}, *batch, H]"
-        )
+        axes = f"{' and '.join(names)} of [{len(layers)}, *batch, H]"
+        hint = "; the states of PyTorch's *Cell modules lack the first axis"
+        raise ValueError(f"{owner}: state has the shapes {shown}, but {cell} has {axes}{hint}")
     carries = [LSTMCarry(*layer) if _is_lstm(own) else layer[0] for own, *layer in zip(layers, *states, strict=True)]
-    return structure.unflatten(carries)
+    carry = structure.unflatten(carries)
+    own = jax.tree.map(lambda leaf, given: jax.ShapeDtypeStruct(leaf.shape, given.dtype), own, carry)
+    _checks.same_tree(owner, "the carry of state", carry, own, f"{cell}.carry")
+    return carry
 
 
 def carry_to_torch(carry: Any) -> Any:
@@ -57,6 +62,10 @@ def carry_to_torch(carry: Any) -> Any:
     (1, 3, 2)
     """
     layers = jax.tree.leaves(carry, is_leaf=_is_lstm)
+    shapes = {tuple(map(np.shape, layer)) if _is_lstm(layer) else np.shape(layer) for layer in layers}
+    if len(shapes) != 1 or shapes == {()}:
+        shown = _checks.describe_tree(carry)
+        raise ValueError(f"carry_to_torch: carry is {shown}, expected that of layers of one kind and size")
     if any(map(_is_lstm, layers)):
         return np.stack([layer.h for layer in layers]), np.stack([layer.c for layer in layers])
     return np.stack(layers)

@@ -16,8 +16,12 @@ def to_numpy(owner: str, name: str, tensor: Any) -> np.ndarray:
         raise ValueError(f"{owner}: {name} is on the meta device, expected a tensor with values")
     if tensor.is_quantized:
         raise TypeError(f"{owner}: {name} is quantised, expected floating-point weights")
-    tensor = tensor.detach().cpu().contiguous()
     torch = library(owner, "torch", "torch")
+    if tensor.layout is not torch.strided or (tensor.is_floating_point() and tensor.element_size() == 1):
+        raise TypeError(
+            f"{owner}: {name} is {tensor.dtype}, {tensor.layout}, expected dense weights of 16 bits or more"
+        )
+    tensor = tensor.detach().cpu().contiguous()
     if tensor.dtype == torch.bfloat16:
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()

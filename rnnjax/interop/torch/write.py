@@ -15,7 +15,7 @@ from rnnjax.compose.bidirectional import Bidirectional
 from rnnjax.compose.chain import Chain
 from rnnjax.compose.regularize import Dropout
 from rnnjax.compose.two_biases import TwoBiases, TwoBiasesParams
-from rnnjax.interop._convert import join_gates, library, refuse
+from rnnjax.interop._convert import expect_params, join_gates, library, refuse
 from rnnjax.interop.torch.tensors import to_tensor
 from rnnjax.recurrence import protocol
 
@@ -44,8 +44,8 @@ def to_torch(cell: Any, params: Any, *, bias: bool = True) -> Any:
       TypeError, ValueError: params are not of the cell.
       ImportError: PyTorch is not installed.
     """
-    _checks.is_cell("to_torch", "cell", cell)
     _checks.is_bool("to_torch", "bias", bias)
+    expect_params("to_torch", cell, params)
     num_features = protocol.input_size(cell, params)
     torch = library("to_torch", "torch", "torch")
     layers = list(zip(cell.layers, params, strict=True)) if isinstance(cell, Chain) else [(cell, params)]
