@@ -42,9 +42,9 @@ test-newest: ## the tests with the newest jax, where a Python 3.12 is found
 
 bench: ## measure against plain scan, flax linen and torch (installs the peers; under 10 minutes)
 	@sh .ci/setup peers
-	$(python) -m benchmarks --lengths 1000 10000 $(ARGS)
+	$(python) -m benchmarks --suite peers user long linear population --lengths 1000 10000 $(ARGS)
 
-bench-all: ## also flax NNX, haiku, equinox, keras, and T = 100,000
+bench-all: ## also the Flax modules, flax NNX, haiku, equinox, keras, and T = 100,000
 	@sh .ci/setup peers
 	$(python) -m benchmarks --peers all $(ARGS)
 
