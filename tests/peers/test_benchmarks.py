@@ -25,7 +25,7 @@ def test_all_peers_agree_and_are_measured(cell, tmp_path):
 
 def test_flax_modules_agree_and_are_measured(tmp_path):
     """With rx.unroll and with the modules that they stand in for."""
-    done = run("--suite", "flax", "--cells", "GRU", "--sizes", "100,1,32,32", "--quick", "--out", str(tmp_path))
+    done = run("--suite", "flax", "--cells", "Elman", "--sizes", "100,1,32,32", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "cpu.json").read_text())["rows"]
     assert {"rx.unroll", "NNX module", "linen module", "nnx", "linen"} <= {row["variant"] for row in rows if row["ms"]}
