@@ -43,7 +43,7 @@ def from_nnx(module: Any) -> tuple[Any, Any]:
 
     def array(part: str, entry: str, *shape: int) -> jax.Array:
         variable = getattr(getattr(module, part), entry, None)
-        return to_jax(owner, f"{part}.{entry}", variable and variable.get_value(), shape)
+        return to_jax(owner, f"{part}.{entry}", None if variable is None else variable[...], shape)
 
     if isinstance(module, nnx.LSTMCell):
         of = {gate: "if_" if gate == "f" else f"i{gate}" for gate in gates}
@@ -98,5 +98,5 @@ def to_nnx(cell: Any, params: Any) -> Any:
     biased = module.dense_h if name == "LSTMCell" else module.dense_i
     variables = (module.dense_i.kernel, module.dense_h.kernel, biased.bias)
     for variable, array in zip(variables, joined, strict=True):
-        variable.set_value(array)
+        variable[...] = array
     return module
