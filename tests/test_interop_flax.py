@@ -42,6 +42,7 @@ NNX = {
 
 
 def linen_params(module, dtype=np.float64, seed=0):
+    module = module.clone(dtype=None, param_dtype=jnp.float64)  # the orthogonal default draws no half precision
     carry = module.initialize_carry(jax.random.key(0), (B, D))
     spec = jax.eval_shape(module.init, jax.random.key(0), carry, jnp.zeros((B, D)))["params"]
     return jax.tree.map(lambda array: jnp.asarray(array, dtype), random_like(spec, seed))
