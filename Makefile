@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-peers test-newest bench bench-all constraints clean
+.PHONY: help demo test test-all test-peers test-newest test-kills bench bench-all constraints clean
 
 export PYTHON TEXT
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -40,11 +40,15 @@ test-newest: ## the tests with the newest jax, where a Python 3.12 is found
 	@sh .ci/setup newest
 	@test ! -x .venv-newest/bin/python || .venv-newest/bin/python $(pytest) $(ARGS)
 
+test-kills: ## kill a training run at 200 random moments: none may be lost, or come out different
+	@sh .ci/setup test
+	$(python) tests/kill_and_resume.py --kills 200 $(ARGS)
+
 bench: ## measure against plain scan, flax linen and torch (installs the peers; under 10 minutes)
 	@sh .ci/setup peers
 	$(python) -m benchmarks --suite peers user long linear population --lengths 1000 10000 $(ARGS)
 
-bench-all: ## also the Flax modules, flax NNX, haiku, equinox, keras, and T = 100,000
+bench-all: ## also fit, sweeps, the Flax modules, flax NNX, haiku, equinox, keras, and T = 100,000
 	@sh .ci/setup peers
 	$(python) -m benchmarks --peers all $(ARGS)
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch and the suite population share a GPU with JAX
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch and the suites apart share a GPU with JAX
 
 import jax
 
@@ -29,7 +29,7 @@ from benchmarks.report.picture import draw_picture
 from benchmarks.report.table import readme_block, summary, write_between_markers
 from benchmarks.sizes import CELLS, LENGTHS, POPULATIONS, SIZES, Size
 from benchmarks.store import Results
-from benchmarks.suites import population
+from benchmarks.suites import apart
 
 HERE = Path(__file__).parent
 BUSY = 0.75  # running threads a core
@@ -136,29 +136,29 @@ def measure(names: Sequence[str], options: suites.Options, results: Results, arg
     machine.use_float32()
     timing.start()
     run = machine.describe()
-    if (run["machine"]["load"] or 0) > BUSY * machine.num_cores() and not population.is_apart():
+    if (run["machine"]["load"] or 0) > BUSY * machine.num_cores() and not apart.is_apart():
         print("benchmarks: this machine is busy: no time will hold, PyTorch's least of all", file=sys.stderr)
-    if list(names) != ["population"] and len(jax.local_devices(backend="cpu")) > 1:
-        raise BenchmarkError(f"these suites run on one host device: unset {population.VARIABLE} (or XLA_FLAGS)")
+    if not set(names) <= set(apart.NAMES) and len(jax.local_devices(backend="cpu")) > 1:
+        raise BenchmarkError(f"these suites run on one host device: unset {apart.VARIABLE} (or XLA_FLAGS)")
     if "peers" in names:  # before an hour of measuring rather than after it
         for name in options.peers:
             peers.make(name, options.cells[0], SIZES[0])
     for name in names:
-        if name == "population" and not population.is_apart():
-            _measure_apart(results, argv)
+        if name in apart.NAMES and not apart.is_apart():
+            _measure_apart(name, results, argv)
             continue
         for rows in importlib.import_module(f"benchmarks.suites.{name}").run(options):
             results.add(rows, run)
             print(line(rows), flush=True)
 
 
-def _measure_apart(results: Results, argv: Sequence[str]) -> None:
-    status = population.run_apart(argv)
+def _measure_apart(name: str, results: Results, argv: Sequence[str]) -> None:
+    status = apart.run_apart(name, argv)
     results.load()
     if status == 130:
         raise KeyboardInterrupt
     if status:
-        raise BenchmarkError("the suite population ended early: see above")
+        raise BenchmarkError(f"the suite {name} ended early: see above")
 
 
 def line(rows: Sequence[timing.Row]) -> str:
@@ -184,10 +184,10 @@ def main(argv: Sequence[str]) -> int:
             try:
                 measure(args.suite, options_of(args), results, argv)
             except KeyboardInterrupt:
-                if not population.is_apart():  # the process that started this one says it
+                if not apart.is_apart():  # the process that started this one says it
                     print(f"benchmarks: stopped; the rows measured so far are in {results.path}", file=sys.stderr)
                 return 130
-            if population.is_apart():
+            if apart.is_apart():
                 return 0
         if not results.rows:
             raise BenchmarkError(f"{results.path} holds no rows yet: run python -m benchmarks")

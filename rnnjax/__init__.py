@@ -1,6 +1,6 @@
 """rnnjax: recurrent neural networks in JAX. A cell is a pure step function; the library does the rest."""
 
-from rnnjax import data, losses, train
+from rnnjax import data, losses, sweep, train
 from rnnjax.cells import initializers
 from rnnjax.cells.coupled_lstm import CoupledGates, CoupledLSTM, CoupledLSTMParams, CoupledPeepholes
 from rnnjax.cells.elman import Elman, ElmanParams
@@ -93,6 +93,7 @@ __all__ = [
     "read_metadata",
     "repeat_last",
     "save",
+    "sweep",
     "train",
     "unroll",
 ]

@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.sizes import CELLS, PASSES, POPULATIONS
-from benchmarks.suites import flax
+from benchmarks.suites import fit, flax, sweep
 from benchmarks.suites.peers import OURS
 from benchmarks.suites.population import ONE_BY_ONE
 from benchmarks.timing import Row
@@ -20,6 +20,7 @@ MODULE_UNROLL, MODULE_REPLACED = (1.10, None), (1.0, 0.8)
 MEMORY = {"auto": (0.65, 0.5), "edges": (0.25, 0.15)}
 EDGES_TIME, LONGEST_GIB = (1.7, None), (4.0, None)
 POPULATION_BOTH, POPULATION_ONE = (0.60, 0.40), (1.0, 0.7)
+FIT, SWEEP, MANY_GIB = (1.03, None), (0.60, 0.40), (2.0, None)
 NONE = (None, None)
 
 
@@ -44,7 +45,8 @@ class Claim:
 
 def claims(rows: Sequence[Row]) -> list[Claim]:
     """Every figure that the rows are enough for."""
-    return [*_peers(rows), *_user(rows), *_flax(rows), *_long(rows), *_linear(rows), *_population(rows)]
+    parts = (_peers, _user, _flax, _long, _linear, _population, _fit, _sweep)
+    return [claim for part in parts for claim in part(rows)]
 
 
 def select(rows: Sequence[Row], **labels) -> list[Row]:
@@ -161,3 +163,19 @@ def _population(rows: Sequence[Row]) -> Iterator[Claim]:
                     best = min(names, key=lambda name: row["together"][name])
                     what = f"{num_models} models, {text} ({best.split(',')[0]}) / one by one"
                     yield Claim(what, ratio(row, best), *(limits if num_models == 64 else NONE))
+
+
+def _fit(rows: Sequence[Row]) -> Iterator[Claim]:
+    for row in select(rows, suite="fit", variant=fit.BARE):
+        text = f"rx.train.fit / the jitted step alone, of {row['ms'] / fit.STEPS:.1f} ms"
+        yield Claim(text, ratio(row, fit.OURS), *FIT)
+
+
+def _sweep(rows: Sequence[Row]) -> Iterator[Claim]:
+    for row in select(rows, suite="sweep", variant=ONE_BY_ONE):
+        best = min((name for name in row["together"] if name != ONE_BY_ONE), key=lambda name: row["together"][name])
+        yield Claim(f"{row['models']} members, rx.{best}, two host devices / a Python loop", ratio(row, best), *SWEEP)
+    for row in select(rows, suite="sweep", variant=sweep.LIMITED):
+        yield Claim(
+            f"{row['models']} members, {row['variant']}: GiB of the process", row["peak_bytes"] / 2**30, *MANY_GIB
+        )

@@ -5,7 +5,7 @@ import dataclasses
 from benchmarks.sizes import CELLS, LENGTHS, POPULATIONS, SIZES, Size
 from benchmarks.timing import Effort
 
-NAMES = ("peers", "user", "flax", "long", "linear", "population")
+NAMES = ("peers", "user", "flax", "long", "linear", "population", "fit", "sweep")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,10 @@
 """Many small models: all in one program, on one device or two, against one jitted step for each.
 
-Runs in a process of its own, as the number of host devices is fixed when JAX starts: see ``run_apart``.
+Runs in a process of its own: see ``apart``.
 """
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -17,24 +14,12 @@ import rnnjax as rx
 from benchmarks.agreement import check_same
 from benchmarks.sizes import Size, draw
 from benchmarks.suites import Options, labels
+from benchmarks.suites.apart import NUM_DEVICES
 from benchmarks.timing import Contender, Row, compiled_within_memory, measure
 
 SIZE = Size(100, 8, 32, 32)
 LEARNING_RATE = 1e-3
-NUM_DEVICES = 2
-VARIABLE = "JAX_NUM_CPU_DEVICES"  # read by JAX when it starts
 ONE_BY_ONE = "one by one"
-
-
-def is_apart() -> bool:
-    """Whether this process was started for the suite."""
-    return os.environ.get(VARIABLE) == str(NUM_DEVICES)
-
-
-def run_apart(argv: Sequence[str]) -> int:
-    """``python -m benchmarks --suite population`` with two host devices; its exit status."""
-    command = [sys.executable, "-m", "benchmarks", *argv, "--suite", "population"]
-    return subprocess.run(command, check=False, env=os.environ | {VARIABLE: str(NUM_DEVICES)}).returncode
 
 
 def step(params, xs):

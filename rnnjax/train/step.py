@@ -9,6 +9,8 @@ import optax
 
 from rnnjax._types import Carry, Key, Params
 
+NONFINITE_LEAF = "nonfinite_leaf"  # among the metrics of a step; not one to log
+
 
 class TrainState(NamedTuple):
     """All that a training step changes."""
@@ -29,10 +31,11 @@ def init_state(params: Params, optimizer: optax.GradientTransformation, carry: C
     return TrainState(params, optimizer.init(params), carry, jnp.zeros((), jnp.int32))
 
 
-def make_step(
-    loss_fn: Callable[[Params, Carry, Any, Key | None], tuple[jax.Array, tuple[Carry, dict]]],
-    optimizer: optax.GradientTransformation,
-) -> Callable[..., tuple[TrainState, dict]]:
+LossFn = Callable[[Params, Carry, Any, Key | None], tuple[jax.Array, tuple[Carry, dict]]]
+StepFn = Callable[..., tuple[TrainState, dict]]  # (state, batch, key=None) -> (state, metrics)
+
+
+def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation) -> StepFn:
     """A pure training step; the caller jits it.
 
     Truncated back-propagation through time is a loss that unrolls from ``carry`` and gives the new one back: it
@@ -46,7 +49,8 @@ def make_step(
 
     Returns:
       ``step(state, batch, key=None) -> (state, metrics)``; metrics are the loss's own and ``loss``, ``grad_norm``
-      (before the optimiser clips) and ``update_norm``, global norms.
+      (before the optimiser clips) and ``update_norm``, global norms; ``nonfinite_leaf`` is the number of the first
+      leaf of the gradient that is not finite, -1 where all are.
 
     >>> import jax, jax.numpy as jnp, optax, rnnjax as rx
     >>> cell = rx.Chain(rx.GRU(2), rx.Elman(1))
@@ -60,7 +64,7 @@ def make_step(
     >>> for chunk in jnp.ones((4, 7, 3, 1)):                   # 4 chunks of one long sequence
     ...     state, metrics = step(state, chunk)
     >>> sorted(metrics)
-    ['grad_norm', 'loss', 'update_norm']
+    ['grad_norm', 'loss', 'nonfinite_leaf', 'update_norm']
 
     Source: Williams and Peng, Neural Computation 2 (1990), BPTT(h; h).
     """
@@ -69,8 +73,15 @@ def make_step(
         grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (loss, (carry, metrics)), grads = grad_fn(state.params, state.carry, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
-        norms = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
+        seen = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
         after = TrainState(optax.apply_updates(state.params, updates), opt_state, carry, state.num_steps + 1)
-        return after, {**metrics, "loss": loss, **norms}
+        return after, {**metrics, "loss": loss, **seen, NONFINITE_LEAF: _first_nonfinite(grads)}
 
     return step
+
+
+def _first_nonfinite(tree: Any) -> jax.Array:
+    """The number of the first leaf with an entry that is not finite; -1 where there is none."""
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]
+    first = jnp.argmin(jnp.stack([*finite, jnp.array(False)])).astype(jnp.int32)
+    return jnp.where(first == len(finite), -1, first)
