@@ -1,7 +1,5 @@
 """Text for language models: the standard library's own sources, or a file; and the bigram table to beat."""
 
-import hashlib
-import sysconfig
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,7 +7,6 @@ import numpy as np
 
 import rnnjax as rx
 
-TEST_FOLDERS = {"test", "tests", "idle_test", "testing", "site-packages", "dist-packages", "__pycache__"}
 SHORTEST = 1000  # characters
 
 
@@ -21,18 +18,12 @@ class Text(NamedTuple):
 
 
 def python_sources(limit: int = 4_000_000) -> tuple[list[str], list[str]]:
-    """Files of the standard library without its tests, in the order of a hash of their path; the last tenth apart."""
-    root = Path(sysconfig.get_path("stdlib"))
-    paths = [path for path in root.rglob("*.py") if not TEST_FOLDERS & set(path.relative_to(root).parts)]
-    paths.sort(key=lambda path: hashlib.sha256(path.relative_to(root).as_posix().encode()).digest())
-    documents, size = [], 0
-    for path in paths:
-        documents.append(path.read_text(encoding="utf-8", errors="replace")[: limit - size])
-        size += len(documents[-1])
-    documents = [document for document in documents if document]
-    if size < SHORTEST:
-        raise SystemExit(f"no Python sources under {root}: give a text with --text")
-    valid = []
+    """Files of the standard library, the last tenth apart."""
+    try:
+        documents = [source.text for source in rx.data.python_sources(limit)]
+    except FileNotFoundError as error:
+        raise SystemExit(f"{error}: give a text with --text") from error
+    size, valid = sum(map(len, documents)), []
     while sum(map(len, valid)) < size / 10:
         valid.insert(0, documents.pop())
     return documents, valid

@@ -13,6 +13,7 @@ from rnnjax.data.iterators import batched, shuffled
 from rnnjax.data.order import permutation
 from rnnjax.data.padding import pad
 from rnnjax.data.prefetching import prefetch
+from rnnjax.data.python_sources import Source, python_sources
 from rnnjax.data.standardizer import Standardizer
 from rnnjax.data.streams import Chunk, chunks, document_chunks
 from rnnjax.data.vocabulary import Vocabulary, words
@@ -20,6 +21,7 @@ from rnnjax.data.vocabulary import Vocabulary, words
 __all__ = [
     "Batch",
     "Chunk",
+    "Source",
     "Standardizer",
     "Vocabulary",
     "Windows",
@@ -40,6 +42,7 @@ __all__ = [
     "pad",
     "permutation",
     "prefetch",
+    "python_sources",
     "rescale",
     "shuffled",
     "split_by_time",
