@@ -246,3 +246,23 @@ def test_one_member_and_a_member_without_settings() -> None:
         state, _ = step(state, batch)
     np.testing.assert_allclose(results.best("loss").state["w"], state["w"], rtol=1e-12)
     assert [len(plan.place.devices) for plan in results.plans] == [1]
+
+
+def test_fit_is_the_sweep_with_one_member() -> None:
+    """The same step, the same state after it, the same metrics."""
+
+    def loss_fn(params, carry, batch, key):
+        carry, ys = rx.unroll(rx.Elman(2), params, batch, carry)
+        return jnp.square(ys - 0.5).mean(), (carry, {"mean": batch.mean()})
+
+    def start(hparams, key):
+        params = rx.Elman(2).init(key, D)
+        return rx.train.init_state(params, adam(hparams["lr"]), rx.Elman(2).carry(params, (B,)))
+
+    train_step = rx.train.make_step(loss_fn, adam(0.0))
+    results = rx.sweep.run(start, train_step, grid(lr=[0.1]), DATA, num_steps=NUM_STEPS, seeds=[3], every=1, way="map")
+    fitted = rx.train.fit(train_step, start({"lr": 0.1}, jax.random.key(3)), DATA, num_steps=NUM_STEPS)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-12, atol=1e-14)
+    jax.tree.map(close, results[0].state, fitted.state)
+    for name, curve in results.curves.items():
+        close(curve[:, 0], [row[name] for row in fitted.rows])
