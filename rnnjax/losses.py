@@ -43,14 +43,15 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> ja
 
     Args:
       logits: [T, *batch, V], unnormalised log-probabilities.
-      labels: int [T, *batch], in [0, V); elsewhere at masked steps.
+      labels: int [T, *batch], in [0, V); anything at masked steps. Others are refused where they can be seen, and
+        give NaN under ``jit``.
       mask: bool [T, *batch]; None: every step is valid.
 
     Returns:
       A scalar.
 
     Raises:
-      ValueError, TypeError: shapes or dtypes do not fit.
+      ValueError, TypeError: shapes or dtypes do not fit, or a label is out of range.
 
     >>> round(float(cross_entropy(jnp.zeros((7, 3, 4)), jnp.zeros((7, 3), int))), 4)   # ln 4
     1.3863
@@ -61,7 +62,15 @@ def cross_entropy(logits: Array, labels: Array, mask: Array | None = None) -> ja
         raise ValueError(f"cross_entropy: logits are {describe(logits)}, but labels {describe(labels)}")
     _check_mask("cross_entropy", labels.shape, mask)
     logits, labels = blank(mask, (_precise(logits), labels))
-    return masked_mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels), mask)
+    num_classes = logits.shape[-1]
+    wrong = (labels < 0) | (labels >= num_classes)
+    if _checks.is_concrete(wrong) and wrong.any():
+        first = labels[wrong][0]
+        raise ValueError(
+            f"cross_entropy: labels hold {first} ({wrong.sum()} of {wrong.size}), expected [0, {num_classes})"
+        )
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return masked_mean(jnp.where(wrong, jnp.nan, nats), mask)
 
 
 def squared_error(predictions: Array, targets: Array, mask: Array | None = None) -> jax.Array:

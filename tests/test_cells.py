@@ -184,7 +184,7 @@ def test_importing_loads_neither_flax_nor_orbax():
 def public_names():
     """Every public function and class, of the package and of the modules that it offers."""
     names = {}
-    for module in (rx, rx.data, rx.train):
+    for module in (rx, rx.data, rx.train, rx.sweep):
         names.update({name: getattr(module, name) for name in module.__all__})
     for module in (rx.losses, rx.initializers):
         names.update(

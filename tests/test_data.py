@@ -34,8 +34,13 @@ def test_pad_bad_input() -> None:
         pad([])
     with pytest.raises(ValueError, match=r"pad: sequence 1 has shape \(3, 4\), but sequence 0 \(3, 2\)"):
         pad([np.zeros((3, 2)), np.zeros((3, 4))])
-    with pytest.raises(ValueError, match=r"pad: sequence 0 has shape \(\), but"):
-        pad([1, 2])
+    for given in (1, "abc", None):
+        with pytest.raises(
+            TypeError, match=r"pad: sequence 1 is array\(.*\), expected an array \[length, ...\] of numbers"
+        ):
+            pad([[2, 3], given])
+    with pytest.raises(TypeError, match=r"pad: sequences are 5, expected arrays \[length, ...\]"):
+        pad(5)  # pyright: ignore[reportArgumentType]
     with pytest.raises(ValueError, match="pad: multiple is 0, expected a positive integer"):
         pad([np.zeros((3, 2))], multiple=0)
 

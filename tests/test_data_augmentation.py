@@ -58,8 +58,12 @@ def test_crop(key, num_steps: int) -> None:
     (xs, tokens), mask = crop((XS, TOKENS), MASK, num_steps, key)
     assert xs.shape == (num_steps, B, D)
     np.testing.assert_array_equal(mask.sum(0), np.minimum(LENGTHS, num_steps))
-    np.testing.assert_array_equal(xs, XS.reshape(-1, D)[tokens - 1])  # inputs and targets are cut alike
-    steps, columns = np.divmod(tokens - 1, B)
+    there = tokens > 0  # zeros are what is padded
+    np.testing.assert_array_equal(xs[there], XS.reshape(-1, D)[tokens[there] - 1])  # inputs and targets are cut alike
+    assert there.all() == (num_steps <= T)
+    assert not xs[~there].any()
+    assert not mask[~there].any()
+    steps, columns = np.divmod(np.where(there, tokens - 1, np.arange(B)), B)
     for column, length in enumerate(LENGTHS):
         found = steps[:, column][mask[:, column]]
         assert (np.diff(found) == 1).all()
@@ -121,6 +125,8 @@ def test_bad_input() -> None:
         jitter(XS, -1, None)
     with pytest.raises(ValueError, match="crop: num_steps is 0, expected a positive integer"):
         crop(XS, MASK, 0, KEY)
+    with pytest.raises(ValueError, match=r"crop: tree holds float64\[6,53,3\], but mask is bool\[101,53\]"):
+        crop({"xs": XS[:6]}, MASK, 3, KEY)
     with pytest.raises(ValueError, match="blank_span: longest is 0, expected a positive integer"):
         blank_span(XS, MASK, 0, KEY)
     for name, call in (("crop", crop), ("blank_span", blank_span)):

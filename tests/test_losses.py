@@ -104,3 +104,15 @@ def test_bad_shapes() -> None:
         rx.losses.cross_entropy(predictions, labels.T)
     with pytest.raises(TypeError, match=r"cross_entropy: labels are float64\[7,3\], expected integers"):
         rx.losses.cross_entropy(predictions, labels.astype(float))
+
+
+@pytest.mark.parametrize("label", [-1, 5, -9])
+def test_labels_out_of_range(label) -> None:
+    """Refused where they can be seen, NaN under jit; at masked steps they are no harm."""
+    wrong = np.where(np.arange(21).reshape(7, 3) == 4, label, labels)
+    with pytest.raises(ValueError, match=rf"cross_entropy: labels hold {label} \(1 of 21\), expected \[0, 5\)"):
+        rx.losses.cross_entropy(predictions, wrong)
+    assert jnp.isnan(jax.jit(rx.losses.cross_entropy)(predictions, wrong))
+    mask = wrong != label
+    expected = rx.losses.cross_entropy(predictions, labels, mask)
+    np.testing.assert_array_equal(rx.losses.cross_entropy(predictions, wrong, mask), expected)

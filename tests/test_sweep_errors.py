@@ -27,21 +27,26 @@ def test_arguments() -> None:
     refused(ValueError, "every is 1.5, expected a positive integer", every=1.5)
     refused(ValueError, "way is 'pmap', expected one of 'auto', 'map', 'vmap'", way="pmap")
     refused(ValueError, "devices is empty, expected at least one of jax.devices()", devices=[])
+    refused(TypeError, "devices is CpuDevice(id=0), expected a list of some of jax.devices()", devices=jax.devices()[0])
+    refused(TypeError, "folder is 3, expected a path", folder=3)
     refused(ValueError, "memory_limit is 0, expected to lie in (0.0, inf]", memory_limit=0)
     refused(ValueError, "save_seconds is -1, expected to lie in [0.0, inf]", save_seconds=-1)
     refused(TypeError, "init is 3, expected a function", init=3)
     refused(TypeError, "evaluate is 3, expected a function", evaluate=3)
+    refused(TypeError, "seeds is ['a'], expected a list of integers", seeds=["a"])
     refused(TypeError, "seeds is 8, expected a list of integers, such as range(8)", seeds=8)
     refused(TypeError, "seeds is [0.5], expected a list of integers", seeds=[0.5])
     refused(ValueError, "seeds is empty, expected at least one integer", seeds=[])
     refused(ValueError, "seeds is [1, 2, 1], expected no seed twice", seeds=[1, 2, 1])
-    assert small_run(SETTINGS, seeds=np.arange(2), num_steps=1).setting("seed") == [0, 1, 0, 1]
+    for seeds in (np.arange(2), list(np.arange(2)), iter([0, 1])):
+        assert small_run(SETTINGS, seeds=seeds, num_steps=1).setting("seed") == [0, 1, 0, 1]
 
 
 def test_data() -> None:
     refused(TypeError, "data is None, expected batches to iterate over, or a function of the epoch", data=None)
     refused(TypeError, "data is a list_iterator, which can be read once, but every group", data=iter(DATA))
     refused(ValueError, "data gave no batch in epoch 0", data=[])
+    refused(TypeError, "data gave 3 in epoch 0, expected batches to iterate over", data=lambda epoch: 3)
     refused(ValueError, "data gave no batch in epoch 1", data=lambda epoch: DATA[:2] if epoch == 0 else [])
     refused(TypeError, "batch 1 of epoch 0['x'] is 'text', expected an array", data=[{"x": 1.0}, {"x": "text"}],
             step=lambda state, batch: (state, {"loss": batch["x"]}))  # fmt: skip
@@ -64,13 +69,21 @@ def test_batches_that_teach_nothing(tmp_path: Any) -> None:
     def epoch(number):
         return [{"mask": np.full(3, number != 2)} for _ in range(2)]
 
-    message = "in epoch 2 every loss and gradient was 0 and batch/mask was False everywhere"
+    message = "in epoch 2 batch/mask was False everywhere: there is nothing to learn from"
     refused(ValueError, message, data=epoch, num_steps=9, step=masked)
 
 
 def test_names_that_init_does_not_know() -> None:
     refused(ValueError, "init does not use the setting 'leek'; it uses lr", grid(lr=[0.1], leek=[0.5, 1]))
     refused(ValueError, "init does not use the setting 'units'; it uses lr", grid(lr=[0.1], units=[2, 3]))
+    some = grid(kind=["sgd", "adam"], momentum=[0.5, 0.9])  # a setting that only members of one kind have a use for
+
+    def by_kind(hparams, key):
+        return {"w": hparams["momentum"] if hparams["kind"] == "sgd" else 0.0}
+
+    keeping = lambda state, batch: (state, {"loss": state["w"]})
+    results = rx.sweep.run(by_kind, keeping, some, DATA, num_steps=1, way="map")
+    assert list(results.curves["loss"][0]) == [0.5, 0.9, 0.0, 0.0]
     with pytest.raises(KeyError, match="init asks for the setting 'lr'; there are rate"):
         small_run(grid(rate=[0.1]))
 
@@ -101,6 +114,13 @@ def test_init() -> None:
 
     for init in (looks, counts):
         refused(TypeError, "init needs the value of a setting that is a float or an array; these are traced", init=init)
+    with pytest.raises(
+        TypeError, match="Static: value is a Chain with a traced setting in it: leave that in the state"
+    ):
+        rx.sweep.run(
+            lambda hparams, key: rx.sweep.Static(rx.Chain(rx.Leaky(2, leak=hparams["leak"]))),
+            small_step, grid(leak=[0.1]), DATA, num_steps=1,
+        )  # fmt: skip
     refused(ValueError, "the state that init gives holds no array", init=lambda hparams, key: {"lr": None})
     message = "the state that init gives['act'] is 'relu', expected an array; rx.sweep.Static holds all else"
     refused(TypeError, message, init=lambda hparams, key: {"lr": hparams["lr"], "act": "relu"})
@@ -121,9 +141,13 @@ def test_step_and_evaluate() -> None:
     refused(TypeError, "the metric 'z' of step is complex128[], expected a number", step=gives(same, {"z": 1j}))
     refused(TypeError, "the metric 'ys' of evaluate is float64[2]", evaluate=lambda state: {"ys": state["w"]})
     refused(ValueError, "step and evaluate both have a metric 'loss'; rename one", evaluate=lambda _: {"loss": 1.0})
-    message = "the metric {!r} has the name of a setting, or of a column of the results"
     for name in ("lr", "seed", "diverged"):
-        refused(ValueError, message.format(name), step=gives(same, {name: 1.0}))
+        message = f"the metric {name!r} has a column {name!r} that is taken; rename it"
+        refused(ValueError, message, step=gives(same, {name: 1.0}))
+    refused(ValueError, "the metric 'lr' has a column 'lr_max' that is taken", grid(lr_max=[0.1]),
+            init=lambda hparams, key: {"w": hparams["lr_max"]}, step=gives(same, {"lr": 1.0}))  # fmt: skip
+    message = "step gave {'count': *, 'half': *, 'key': *, 'lr': *, 'w': *}, expected (state, metrics)"
+    refused(TypeError, message, step=lambda state, batch: state)
 
 
 def test_names_asked_of_results(tmp_path: Any) -> None:

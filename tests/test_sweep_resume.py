@@ -99,7 +99,7 @@ def test_goes_on_after_a_kill(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == b"there\n"
         process.send_signal(signal.SIGKILL)
-    assert sorted(os.listdir(tmp_path)) == ["group-0.json", "part-0-0.npz", "sweep.json"]
+    assert sorted(os.listdir(tmp_path)) == ["group-0.json", "lock", "part-0-0.npz", "sweep.json"]
     same(small_run(grid(lr=[0.1, 0.2]), folder=tmp_path), small_run(grid(lr=[0.1, 0.2])))
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import rnnjax as rx
 from rnnjax.sweep import choice, grid, log_uniform, random, uniform
 from rnnjax.sweep.settings import checked
 
@@ -59,6 +60,9 @@ def test_bad_settings() -> None:
         "uniform: low is 2, above high=1": lambda: uniform(2, 1),
         "log_uniform: low is 0, expected above 0": lambda: log_uniform(0, 1),
         "choice: got no values, expected at least one": choice,
+        "run: settings[1] has a setting 'seed', which results have of themselves": lambda: checked(
+            [{"lr": 0.1}, {"seed": 3}]
+        ),
         "run: settings is empty, expected at least one dict": lambda: checked([]),
         "run: settings[1] has no 'leak', but settings[0] has one": lambda: checked([{"leak": 0.1}, {}]),
         "run: settings[0] has no 'leek', but settings[2] has one": lambda: checked([{}, {}, {"leek": 0.1}]),
@@ -72,6 +76,8 @@ def test_bad_settings() -> None:
     for message, mistake in {
         "grid: lr is 0.1, expected a list of values": lambda: grid(lr=0.1),  # pyright: ignore
         "grid: act is 'relu', expected a list of values": lambda: grid(act="relu"),
+        "random: act is tanh, which takes no key; to share it give choice(tanh)": lambda: random(key, 1, act=jnp.tanh),
+        "random: cell is LSTM, which takes no key; to share it give choice(LSTM)": lambda: random(key, 1, cell=rx.LSTM),
         "random: key is 0, expected one key": lambda: random(0, 2, lr=0.1),  # pyright: ignore
         "uniform: high is 'x', expected a number": lambda: uniform(1, "x"),  # pyright: ignore
         "run: settings is a dict, expected a list of dicts, such as grid(...)": lambda: checked({"lr": 0.1}),

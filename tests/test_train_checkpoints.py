@@ -7,6 +7,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import optax
+import orbax.checkpoint as orbax
 import pytest
 
 import rnnjax as rx
@@ -96,6 +98,40 @@ def test_going_on_after_the_end(tmp_path) -> None:
     same(fit(tmp_path, num_steps=99, resume=True, **settings), whole)
 
 
+@pytest.mark.parametrize("log_every", [1, 5])
+def test_no_evaluation_is_lost(tmp_path, log_every) -> None:
+    """Ctrl-C at the end of an epoch, an evaluation that fails: the one that was due comes first when it goes on."""
+    settings = {"best": rx.train.Best("first", patience=2), "log_every": log_every, "num_steps": 30}
+    whole = fit(None, **settings)
+    assert whole.stopped == "patience"
+    rows = [row for row in whole.rows if "eval_first" in row]
+
+    def interrupted(epoch):
+        yield from data(epoch)
+        if epoch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    stopped = rx.train.fit(
+        step, start, interrupted, key=KEY, folder=tmp_path / "a",
+        evaluate=lambda state: {"first": jnp.abs(state.params[0])}, **settings,
+    )  # fmt: skip
+    assert stopped.stopped == "interrupt"
+    same(fit(tmp_path / "a", resume=True, **settings), whole)
+
+    def failing(state):
+        if state.num_steps == 8:
+            raise NameError("a slip")
+        return {"first": jnp.abs(state.params[0])}
+
+    with pytest.raises(NameError, match="a slip"):
+        fit(tmp_path / "b", evaluate=failing, **settings)
+    again = fit(tmp_path / "b", resume=True, **settings)
+    same(again._replace(rows=[]), whole._replace(rows=[]))
+    found = [row for row in again.rows if "eval_first" in row]
+    assert [(row["step"], row["eval_first"]) for row in found] == [(row["step"], row["eval_first"]) for row in rows]
+    assert [json.loads(line) for line in (tmp_path / "b" / "metrics.jsonl").read_text().splitlines()] == again.rows
+
+
 def test_killed_runs() -> None:
     """A few of the kills of `make test-kills`."""
     command = [sys.executable, str(Path(__file__).with_name("kill_and_resume.py")), "--kills", "3", "--steps", "9"]
@@ -146,18 +182,19 @@ def test_damaged_checkpoint(tmp_path) -> None:
     """The one before it is used, and a warning says so; the damaged one is kept aside. Without any, nothing is done."""
     fit(tmp_path)
     break_checkpoint(tmp_path / "checkpoints" / "11")
-    with pytest.warns(UserWarning, match=r"fit: cannot read the checkpoint .*/checkpoints/11: ValueError"):
+    message = (
+        r"cannot read the checkpoint .*/checkpoints/11: ValueError .*; .*/9 is used, and it is kept as .*damaged-11-0"
+    )
+    with pytest.warns(UserWarning, match=message):
         again = fit(tmp_path, resume=True)
     same(again, fit(None))
     assert (tmp_path / "damaged-11-0").is_dir()
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["11", "9"]
     for name in ("9", "11"):
         break_checkpoint(tmp_path / "checkpoints" / name)
-    with (
-        pytest.warns(UserWarning, match="fit: cannot read the checkpoint"),
-        pytest.raises(ValueError, match=r"fit: none of the checkpoints in .* can be read"),
-    ):
+    with pytest.raises(ValueError, match=r"fit: none of the checkpoints in .* can be read \(11: ValueError .*, 9: Val"):
         fit(tmp_path, resume=True)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["11", "9"]
 
 
 @pytest.mark.parametrize("limit", [10, 300])
@@ -179,8 +216,8 @@ def test_full_disk(tmp_path, limit) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, usual)
     said = [str(warning.message) for warning in caught]
-    assert re.search(r"^fit: cannot write the checkpoint .*/6: .*training goes on, and .*/3 stays$", said[-1])
-    assert all("metrics.jsonl: File too large" in each for each in said[:-1])
+    [checkpoint] = [each for each in said if "metrics.jsonl: File too large" not in each]
+    assert re.search(r"^fit: cannot write the checkpoint .*/6: .*training goes on, and .*/3 stays$", checkpoint)
     expected = rx.train.fit(step, start, data, num_steps=STEPS, key=KEY)
     same(fitted, expected)
     assert [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()] == expected.rows
@@ -212,6 +249,39 @@ def test_bad_folders(tmp_path) -> None:
         )
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
     assert sorted(os.listdir(tmp_path / "run" / "checkpoints")) == ["11", "9"]
+
+
+def test_checkpoints_of_someone_else_stay(tmp_path) -> None:
+    """Nothing is deleted before the newest is known to be of this run."""
+    folder = tmp_path / "checkpoints"
+    with orbax.CheckpointManager(folder, options=orbax.CheckpointManagerOptions(max_to_keep=9)) as manager:
+        for number in range(5):
+            manager.save(number, args=orbax.args.StandardSave({"w": np.ones(3)}))
+    with pytest.raises(ValueError, match=r"fit: none of the checkpoints in .* can be read"):
+        fit(tmp_path, resume=True)
+    assert sorted(os.listdir(folder)) == ["0", "1", "2", "3", "4"]
+
+
+def test_two_runs_in_one_folder(tmp_path) -> None:
+    """The second is refused while the first is at work, not afterwards."""
+
+    def evaluate(state):
+        with pytest.raises(BlockingIOError, match=r"fit: another run is at work in the folder .*"):
+            fit(tmp_path, resume=True)
+        return {"first": 1.0}
+
+    fit(tmp_path, evaluate=evaluate)
+    assert fit(tmp_path, resume=True).stopped == "num_steps"
+
+
+def test_a_first_step_that_fails_leaves_no_run(tmp_path) -> None:
+    with pytest.raises(RuntimeError, match="a bug"):
+        fit(tmp_path, step=broken)
+    fit(tmp_path)
+
+
+def broken(state, batch, key):
+    raise RuntimeError("a bug")
 
 
 def test_failing_step(tmp_path) -> None:

@@ -68,8 +68,15 @@ def test_other_axes_and_devices() -> None:
     split = rx.train.DataParallel(batch_axis=0, devices=devices)
     assert split.batch(np.zeros((4, 5))).addressable_shards[0].data.shape == (2, 5)
 
+    split = rx.train.DataParallel(batch_axis=(1, 0))  # inputs [T, B, D], one-hot labels [B, V]
+    xs, labels = split.batch((np.zeros((7, 4, 3)), np.zeros((4, 3))))
+    assert (xs.addressable_shards[0].data.shape, labels.addressable_shards[0].data.shape) == ((7, 2, 3), (2, 3))
+    hash(split)  # programs are kept by it
+
 
 def test_bad_input() -> None:
+    with pytest.raises(ValueError, match=r"DataParallel: batch_axis has the structure \(\*, \*\), but batch has \*"):
+        rx.train.DataParallel(batch_axis=(1, 0)).batch(np.zeros((7, 4, 3)))
     with pytest.raises(ValueError, match=r"batch\['mask'\] is bool\[7,3\], whose axis 1 cannot be split over 2"):
         rx.train.fit(step, start(3), lambda epoch: data(epoch, 3), num_steps=2, parallel=rx.train.DataParallel(1, 9))
     with pytest.raises(ValueError, match=r"carry\[0\] is float64\[3,2\], whose axis 0 cannot be split over 2 devices"):

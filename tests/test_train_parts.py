@@ -163,3 +163,30 @@ def test_first_leaf_that_is_not_finite(bad) -> None:
 def test_paths() -> None:
     params = {"b": (1.0, 2.0), "a": elman(D, H)}
     assert jax.tree.leaves(rx.train.paths(params)) == ["a/W", "a/U", "a/b", "b/0", "b/1"]
+
+
+def test_mistakes_before_any_step() -> None:
+    """Each is one sentence."""
+    good = lambda params, carry, batch, key: (jnp.sum(params), (carry, {}))
+    state = rx.train.init_state(jnp.ones(2), optax.sgd(LR))
+    message = "optimizer is adam, expected an optax transformation, such as optax.adam"
+    with pytest.raises(TypeError, match=f"init_state: {message}"):
+        rx.train.init_state(jnp.ones(2), optax.adam)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match=f"make_step: {message}"):
+        rx.train.make_step(good, optax.adam)  # pyright: ignore[reportArgumentType]
+    for make in (lambda: rx.train.make_step(3, optax.sgd(LR)), lambda: rx.train.half_precision(3)):  # pyright: ignore
+        with pytest.raises(TypeError, match="loss_fn is 3, expected a function"):
+            make()
+    with pytest.raises(TypeError, match="skip_nonfinite: step is 3, expected a function"):
+        rx.train.skip_nonfinite(3)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(TypeError, match="only: where is 3, expected a regular expression or a function"):
+        rx.train.only(optax.sgd(LR), 3)  # pyright: ignore[reportArgumentType]
+    for given in (
+        "jnp.sum(params)",
+        "(jnp.sum(params), {})",
+        "(params, (carry, {}))",
+        "(jnp.sum(params), (carry, []))",
+    ):
+        loss_fn = eval(f"lambda params, carry, batch, key: {given}", {"jnp": jnp})
+        with pytest.raises(TypeError, match=r"make_step: loss_fn gave .*float64.*, expected \(loss, \(carry, metrics"):
+            rx.train.make_step(loss_fn, optax.sgd(LR))(state, None)

@@ -71,14 +71,14 @@ def crop(tree: Any, mask: np.ndarray, num_steps: int, key: Key | None) -> tuple[
     Args:
       tree: a pytree of arrays [T, B, ...]: inputs, and targets of each step.
       mask: bool [T, B]; a sequence ends with its last True.
-      num_steps: of the piece; more than T pads.
+      num_steps: of the piece; more than T pads with zeros.
       key: None takes the first ``num_steps``.
 
     Returns:
       ``(tree, mask)``, the arrays [num_steps, B, ...].
 
     Raises:
-      ValueError, TypeError: the mask is not bool [T, B], or num_steps is not positive.
+      ValueError, TypeError: the mask is not bool [T, B], or not as long as the arrays, or num_steps is not positive.
 
     >>> xs, mask = np.arange(7)[:, None], np.ones((7, 1), bool)
     >>> piece, mask = crop(xs, mask, 3, jax.random.key(0))
@@ -91,7 +91,15 @@ def crop(tree: Any, mask: np.ndarray, num_steps: int, key: Key | None) -> tuple[
     starts = np.zeros_like(room) if key is None else generator("crop", key).integers(room + 1)
     steps, columns = starts + np.arange(num_steps)[:, None], np.arange(len(lengths))
     within, steps = steps < len(mask), np.minimum(steps, len(mask) - 1)
-    return jax.tree.map(lambda leaf: leaf[steps, columns], tree), mask[steps, columns] & within
+
+    def piece(leaf: np.ndarray) -> np.ndarray:
+        if leaf.shape[:2] != mask.shape:
+            raise ValueError(f"crop: tree holds {_checks.describe(leaf)}, but mask is {_checks.describe(mask)}")
+        return np.where(
+            within.reshape(*within.shape, *(1,) * (leaf.ndim - 2)), leaf[steps, columns], np.zeros((), leaf.dtype)
+        )
+
+    return jax.tree.map(piece, tree), mask[steps, columns] & within
 
 
 def blank_span(xs: np.ndarray, mask: np.ndarray, longest: int, key: Key | None) -> np.ndarray:

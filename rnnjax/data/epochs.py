@@ -30,12 +30,15 @@ def rest_of_epoch(owner: str, data: Data, position: Position) -> Iterator[Any]:
 
     Raises:
       ValueError: there are not even those that were taken.
+      TypeError: they cannot be iterated over.
 
     >>> list(rest_of_epoch("fit", lambda epoch: [10 * epoch, 10 * epoch + 1, 10 * epoch + 2], Position(3, 1)))
     [31, 32]
     """
     epoch, taken = position
     batches = data(epoch) if callable(data) else data
+    if not hasattr(batches, "__iter__"):
+        raise TypeError(f"{owner}: data gave {batches!r} in epoch {epoch}, expected batches to iterate over")
     if isinstance(batches, Sequence):  # which need not make a batch to pass it
         passed, rest = min(len(batches), taken), iter(batches[taken:])
     else:
@@ -43,7 +46,13 @@ def rest_of_epoch(owner: str, data: Data, position: Position) -> Iterator[Any]:
         passed = sum(1 for _ in itertools.islice(rest, taken))
     if passed < taken:
         raise ValueError(f"{owner}: data gave {passed} batches in epoch {epoch}, where {taken} were taken before")
-    return rest
+    return (jax.tree.map(_as_array, batch) for batch in rest)
+
+
+def _as_array(leaf: Any) -> Any:
+    """Another library's array, such as PyTorch's tensor on the CPU, as NumPy's."""
+    foreign = hasattr(leaf, "__array__") and not isinstance(leaf, jax.Array | np.ndarray | np.generic)
+    return np.asarray(leaf) if foreign else leaf
 
 
 def kind(batch: Any) -> Any:

@@ -12,7 +12,7 @@ class Source(NamedTuple):
     """A file of the standard library."""
 
     path: str  # below the library's folder, with slashes
-    text: str
+    text: str  # all of it
 
 
 def python_sources(num_characters: int | None = None) -> list[Source]:

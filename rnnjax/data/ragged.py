@@ -10,12 +10,16 @@ class Ragged:
     """N arrays [length, ...], alike but for their lengths. Lists become arrays; arrays mapped from files stay there."""
 
     def __init__(self, owner: str, name: str, sequences: Sequence[Any]):
+        if not hasattr(sequences, "__iter__"):
+            raise TypeError(f"{owner}: {name}s are {sequences!r}, expected arrays [length, ...]")
         self.arrays = [value if hasattr(value, "dtype") else np.asarray(value) for value in sequences]
         if not self.arrays:
             raise ValueError(f"{owner}: {name}s are empty, expected at least one")
         shape = self.arrays[0].shape
         for index, array in enumerate(self.arrays):
-            if not array.shape or array.shape[1:] != shape[1:]:
+            if not array.shape or array.dtype.kind in "OUS":
+                raise TypeError(f"{owner}: {name} {index} is {array!r}, expected an array [length, ...] of numbers")
+            if array.shape[1:] != shape[1:]:
                 raise ValueError(f"{owner}: {name} {index} has shape {array.shape}, but {name} 0 {shape}")
         self.lengths = np.array([len(array) for array in self.arrays])  # int [N]
         self.step_shape = shape[1:]

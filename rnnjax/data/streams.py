@@ -39,7 +39,8 @@ def chunks(tokens: np.ndarray, starts: np.ndarray, batch_size: int, num_steps: i
       A lazy sequence of ``Chunk``s, all of one shape; the last is padded by its mask.
 
     Raises:
-      ValueError: shapes differ, sizes are not positive, or the text has fewer than B + 1 tokens.
+      ValueError, TypeError: shapes differ, starts are not bool, sizes are not positive, or the text has fewer than
+        B + 1 tokens.
 
     >>> chunk = chunks(np.arange(9), np.arange(9) % 5 == 0, batch_size=2, num_steps=4)[0]
     >>> chunk.inputs.T.tolist(), chunk.targets.T.tolist()
@@ -55,6 +56,8 @@ def chunks(tokens: np.ndarray, starts: np.ndarray, batch_size: int, num_steps: i
     if len(tokens) <= batch_size:
         raise ValueError(f"chunks: the text has {len(tokens)} tokens, expected more than batch_size={batch_size}")
     tokens, starts = np.asarray(tokens), np.asarray(starts)
+    if starts.dtype != bool:
+        raise TypeError(f"chunks: starts are {_checks.describe(starts)}, expected bool")
     lanes = _Lanes(len(tokens) - 1, batch_size, num_steps)
 
     def make(k: int) -> Chunk:

@@ -1,13 +1,16 @@
 """Members that one compiled program can run: those that differ only in numbers that are traced."""
 
 import dataclasses
+import functools
+import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax import _checks
 from rnnjax.sweep.settings import Settings, identity, is_array
 
 
@@ -22,6 +25,9 @@ class Static:
     Args:
       value: anything that compares and hashes.
 
+    Raises:
+      TypeError: it holds a traced array.
+
     >>> import jax, rnnjax as rx
     >>> state = (rx.sweep.Static(rx.LSTM(2)), jax.numpy.ones(3))
     >>> jax.tree.map(lambda leaf: 2 * leaf, state)[0].value
@@ -30,14 +36,28 @@ class Static:
 
     value: Any
 
+    def __post_init__(self):
+        if _holds_tracer(self.value):
+            raise TypeError(
+                f"Static: value is a {type(self.value).__name__} with a traced setting in it: leave that in the state,"
+                " and build what needs it in step"
+            )
 
-@dataclasses.dataclass(frozen=True)
-class Member:
-    """One run: its settings, its seed, and its place among all members."""
 
-    number: int
-    hparams: Settings
-    seed: int
+def _holds_tracer(value: Any) -> bool:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return any(map(_holds_tracer, value)) if isinstance(value, list | tuple) else not _checks.is_concrete(value)
+
+
+class Member(NamedTuple):
+    """One run."""
+
+    number: int  # its place among all members
+    hparams: Settings  # its settings
+    seed: int  # its key is jax.random.key(seed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +84,10 @@ class Group:
 
 def make_members(settings: Sequence[Settings], seeds: Any) -> list[Member]:
     """Every setting with every seed; the seeds of one setting are neighbours."""
-    listed = seeds.tolist() if is_array(seeds) else seeds
-    if isinstance(listed, str) or not isinstance(listed, Sequence) or any(type(seed) is not int for seed in listed):
-        raise TypeError(f"run: seeds is {seeds!r}, expected a list of integers, such as range(8)")
+    try:
+        listed = [operator.index(seed) for seed in seeds]
+    except TypeError:
+        raise TypeError(f"run: seeds is {seeds!r}, expected a list of integers, such as range(8)") from None
     if not listed:
         raise ValueError("run: seeds is empty, expected at least one integer")
     if len(set(listed)) < len(listed):
@@ -104,6 +125,9 @@ def label(value: Any) -> str:
     """A value of a setting as a person reads it."""
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, functools.partial):
+        arguments = [*map(label, value.args), *(f"{name}={label(given)}" for name, given in value.keywords.items())]
+        return f"{label(value.func)}({', '.join(arguments)})"
     return getattr(value, "__name__", None) or repr(value)
 
 

@@ -13,7 +13,7 @@ from rnnjax.sweep.program import Place, advance, examine, start, strong
 from rnnjax.sweep.watched import Watched
 from rnnjax.train.step import NONFINITE_LEAF
 
-OWN_COLUMNS = ("seed", "diverged")  # of the results
+OWN_COLUMNS, EXTREMES = ("seed", "diverged"), ("min", "max")  # of the results; of the columns of a metric
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,10 +25,11 @@ class Job:
     step: Callable[[Any, Any], Any]
     evaluate: Callable[[Any], Any] | None
     state: Any  # a pytree of jax.ShapeDtypeStruct
+    unread: frozenset[str]  # settings that init did not look at
 
     @classmethod
     def of(cls, group: Group, init: Callable, step: Callable, evaluate: Callable | None) -> "Job":
-        """Refuse settings that ``init`` does not use, or does not take as traced."""
+        """Refuse settings that ``init`` does not take as traced."""
         traced, keys = jax.eval_shape(lambda: group.inputs([0]))
         names = list(group.members[0].hparams)
         unread = names.copy()
@@ -46,10 +47,7 @@ class Job:
             ) from error
         if not jax.tree.leaves(state):
             raise ValueError("run: the state that init gives holds no array, expected at least one")
-        if unread:
-            used = ", ".join(name for name in names if name not in unread) or "none"
-            raise ValueError(f"run: init does not use the setting {unread[0]!r}; it uses {used}")
-        return cls(group, init, step, evaluate, state)
+        return cls(group, init, step, evaluate, state, frozenset(unread))
 
     def start(self, numbers: Sequence[int]) -> Any:
         """The first states [n, ...] of some of the members."""
@@ -74,7 +72,10 @@ class Job:
 
     def metric_names(self, batch: Any) -> list[str]:
         """Those of ``step`` and of ``evaluate``; refuses what is not metrics, and a state that changes its shape."""
-        after, metrics = jax.eval_shape(self.step, self.state, batch)
+        given = jax.eval_shape(self.step, self.state, batch)
+        if not isinstance(given, tuple) or len(given) != 2:
+            raise TypeError(f"run: step gave {_checks.outline(given)}, expected (state, metrics)")
+        after, metrics = given
         _checks.same_tree("run", "the state that step gives", after, self.state, "the state that init gives")
         examined = jax.eval_shape(self.evaluate, self.state) if self.evaluate else {}
         for owner, found in (("step", metrics), ("evaluate", examined)):
@@ -84,8 +85,9 @@ class Job:
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise ValueError(f"run: step and evaluate both have a metric {name!r}; rename one")
-            if name in taken:
-                raise ValueError(f"run: the metric {name!r} has the name of a setting, or of a column of the results")
+            for column in (name, *(f"{name}_{end}" for end in EXTREMES)):
+                if column in taken:
+                    raise ValueError(f"run: the metric {name!r} has a column {column!r} that is taken; rename it")
         return names
 
 

@@ -104,4 +104,6 @@ def _seconds(job: Job, batches: Any, plan: Plan) -> float:
 
 
 def _gib(num_bytes: float) -> str:
+    if num_bytes < 2**20:
+        return f"{num_bytes:,.0f} bytes"
     return f"{num_bytes / 2**30:.2f} GiB" if num_bytes >= 2**27 else f"{num_bytes / 2**20:.2f} MiB"

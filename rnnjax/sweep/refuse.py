@@ -27,4 +27,4 @@ def refuse_batches(row: Row, part: Part, steps: Metrics, masked: Masked) -> None
         if number == spoiled and (fault := nonfinite_entries(row.batch(number))):
             place = f"batch {position.taken} of epoch {position.epoch}"
             raise ValueError(f"run: at step {first + number} ({place}) all members diverged: {fault}")
-        masked.see(position, row.batch(number) if idle[number] else None)
+        masked.see(position, row.batch(number), bool(idle[number]))

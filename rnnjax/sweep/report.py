@@ -56,6 +56,12 @@ def draw_settings(results: Results, metric: str, path: str | Path) -> None:
       ValueError: there is no such metric, or no setting varies.
       ImportError: matplotlib is not installed.
       OSError: it cannot be written.
+
+    >>> import pathlib, tempfile, jax.numpy as jnp, rnnjax as rx
+    >>> init = lambda hparams, key: jnp.array(hparams["w"])
+    >>> step = lambda w, batch: (w - 0.5 * (w - batch), {"loss": abs(w - batch)})
+    >>> results = rx.sweep.run(init, step, rx.sweep.grid(w=[0.0, 2.0]), [3.0], num_steps=4, every=2)
+    >>> draw_settings(results, "loss", pathlib.Path(tempfile.mkdtemp()) / "settings.png")
     """
     last, finite = results.curve(metric)[-1], results.diverged == 0
     names = results.settings[:-1]  # without the seed
@@ -90,6 +96,12 @@ def draw_curves(results: Results, metric: str, path: str | Path, by: str | None 
       ValueError: there is no such metric, or no such setting.
       ImportError: matplotlib is not installed.
       OSError: it cannot be written.
+
+    >>> import pathlib, tempfile, jax.numpy as jnp, rnnjax as rx
+    >>> init = lambda hparams, key: jnp.array(hparams["w"])
+    >>> step = lambda w, batch: (w - 0.5 * (w - batch), {"loss": abs(w - batch)})
+    >>> results = rx.sweep.run(init, step, rx.sweep.grid(w=[0.0, 2.0]), [3.0], num_steps=4, every=2)
+    >>> draw_curves(results, "loss", pathlib.Path(tempfile.mkdtemp()) / "curves.png")
     """
     curve = results.curve(metric)
     if by is None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,12 +13,11 @@ from rnnjax.sweep.planning import Plan
 from rnnjax.sweep.settings import Settings
 
 
-@dataclasses.dataclass(frozen=True)
-class Trained:
+class Trained(NamedTuple):
     """A member after its last step."""
 
-    hparams: Settings
-    seed: int
+    hparams: Settings  # its settings
+    seed: int  # its key was jax.random.key(seed)
     metrics: dict[str, float]  # of the last row
     diverged: int | None  # the first step with a metric that was not finite
     state: Any  # NumPy arrays

@@ -1,5 +1,7 @@
 """``run``: a sweep, from its arguments to its results."""
 
+import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,17 @@ from rnnjax import _checks
 from rnnjax._types import Key
 from rnnjax.data.epochs import Data
 from rnnjax.saving.describe import describe
-from rnnjax.sweep.groups import Member, make_groups, make_members
+from rnnjax.sweep.groups import Member, label, make_groups, make_members
 from rnnjax.sweep.job import Job
 from rnnjax.sweep.planning import default_limit, usual_ways
-from rnnjax.sweep.program import WAYS
+from rnnjax.sweep.program import WAYS, Devices
 from rnnjax.sweep.progress import progress
 from rnnjax.sweep.results import Results
 from rnnjax.sweep.schedule import Schedule
 from rnnjax.sweep.settings import Settings, checked
 from rnnjax.sweep.store import Store
 from rnnjax.sweep.stream import check_data, stream
+from rnnjax.train.folders import claimed
 from rnnjax.train.interrupt import interruptible
 from rnnjax.train.paths import leaf_paths
 
@@ -71,7 +74,8 @@ def run(
       memory_limit: bytes that members running together may take on all devices, by XLA's own account for the first
         batches; as many run at a time as fit. None: half of the memory there is.
       folder: where states and metrics are kept while the sweep runs. The same call goes on from there, after a kill
-        too, with bit for bit the same results on as many devices; what is finished is not run again.
+        too, with bit for bit the same results on as many devices; what is finished is not run again. Functions and
+        data are not compared: after a change to them, give another folder.
       save_seconds: from one time to the next.
 
     Returns:
@@ -80,7 +84,7 @@ def run(
     Raises:
       ValueError, TypeError: bad arguments, settings that ``init`` does not use, states or metrics of the wrong form,
         or a folder of another sweep.
-      OSError: the folder cannot be written to.
+      OSError: the folder cannot be written to, or another run is at work in it.
       KeyboardInterrupt: Ctrl-C, after saving to the folder.
 
     >>> import jax, jax.numpy as jnp, optax, rnnjax as rx
@@ -107,19 +111,20 @@ def run(
     check_data(data)
     members = make_members(checked(settings), seeds)
     jobs = [Job.of(group, init, step, evaluate) for group in make_groups(members)]
+    _refuse_unread(jobs)
     batch, _ = next(stream(data))
     names = list(dict.fromkeys(name for job in jobs for name in job.metric_names(batch)))
     sweep = {"num_steps": num_steps, "every": every, "metrics": names, **_description(members, jobs)}
-    store = Store(folder, sweep)
-    devices = tuple(jax.local_devices() if devices is None else devices)
-    if not devices:
-        raise ValueError("run: devices is empty, expected at least one of jax.devices()")
+    devices = _checked_devices(jax.local_devices() if devices is None else devices)
     ways = usual_ways(devices) if way == "auto" else (way,)
     limit = default_limit(devices) if memory_limit is None else memory_limit
     _checks.within("run", "memory_limit", limit, 0.0, float("inf"), low_included=False)
 
     finished, plans = [], []
-    with interruptible() as asked, progress(num_steps * len(members)) as tell:
+    with contextlib.ExitStack() as stack:
+        store = Store(None if folder is None else stack.enter_context(claimed("run", folder)), sweep)
+        asked = stack.enter_context(interruptible())
+        tell = stack.enter_context(progress(num_steps * len(members)))
         schedule = Schedule(data, num_steps, every, save_seconds, store, asked, tell)
         for number, job in enumerate(jobs):
             plan = schedule.plan(f"group-{number}", job, ways, devices, limit)
@@ -130,11 +135,28 @@ def run(
     return Results.of(members, names, finished, plans)
 
 
+def _refuse_unread(jobs: Sequence[Job]) -> None:
+    """A name that ``init`` looks at for no member; some are only for the members of one kind."""
+    names = list(jobs[0].group.members[0].hparams)
+    unread = frozenset.intersection(*(job.unread for job in jobs))
+    if unread:
+        used = ", ".join(name for name in names if name not in unread) or "none"
+        raise ValueError(f"run: init does not use the setting {min(unread, key=names.index)!r}; it uses {used}")
+
+
+def _checked_devices(devices: Any) -> Devices:
+    if not isinstance(devices, Sequence) or not all(isinstance(device, jax.Device) for device in devices):
+        raise TypeError(f"run: devices is {devices!r}, expected a list of some of jax.devices()")
+    if not devices:
+        raise ValueError("run: devices is empty, expected at least one of jax.devices()")
+    return tuple(devices)
+
+
 def _description(members: Sequence[Member], jobs: Sequence[Job]) -> dict[str, Any]:
     """What tells members from those of another sweep, as far as it can be seen."""
     return {
         "members": [
-            {name: describe(value) for name, value in {**member.hparams, "seed": member.seed}.items()}
+            {name: _described(value) for name, value in {**member.hparams, "seed": member.seed}.items()}
             for member in members
         ],
         "states": [
@@ -142,3 +164,7 @@ def _description(members: Sequence[Member], jobs: Sequence[Job]) -> dict[str, An
             for job in jobs
         ],
     }
+
+
+def _described(value: Any) -> Any:
+    return label(value) if isinstance(value, functools.partial) else describe(value)

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -40,7 +41,7 @@ def random(key: Key, num: int, /, **distributions: Any) -> list[Settings]:
       key: one PRNG key.
       num: how many.
       **distributions: for each name ``log_uniform(low, high)``, ``uniform(low, high)``, ``choice(*values)``, any other
-        function of a key, or a value that all share.
+        function of a key, or a value that all share (a function or a class by ``choice`` of it alone).
 
     Returns:
       The settings.
@@ -60,9 +61,21 @@ def random(key: Key, num: int, /, **distributions: Any) -> list[Settings]:
 
     def draw(number: int) -> Settings:
         keys = (jax.random.fold_in(jax.random.fold_in(key, number), place) for place in itertools.count())
-        return {name: of(k) if callable(of) else of for (name, of), k in zip(distributions.items(), keys, strict=False)}
+        return {name: _drawn(name, of, k) for (name, of), k in zip(distributions.items(), keys, strict=False)}
 
     return [draw(number) for number in range(num)]
+
+
+def _drawn(name: str, of: Any, key: Key) -> Any:
+    if not callable(of):
+        return of
+    try:
+        if not isinstance(of, type):
+            return of(key)
+    except TypeError:
+        pass
+    shown = getattr(of, "__name__", repr(of))
+    raise TypeError(f"random: {name} is {shown}, which takes no key; to share it give choice({shown})")
 
 
 def uniform(low: float, high: float) -> Callable[[Key], float]:
@@ -114,6 +127,10 @@ def checked(settings: Any) -> list[Settings]:
     for number, each in enumerate(settings):
         if not isinstance(each, dict) or not all(isinstance(name, str) for name in each):
             raise TypeError(f"run: settings[{number}] is {each!r}, expected a dict with names for keys")
+        if own := sorted({"seed", "diverged"} & each.keys()):
+            raise ValueError(
+                f"run: settings[{number}] has a setting {own[0]!r}, which results have of themselves; rename it"
+            )
         if different := sorted(each.keys() ^ settings[0].keys()):
             lacking, having = (0, number) if different[0] in each else (number, 0)
             raise ValueError(f"run: settings[{lacking}] has no {different[0]!r}, but settings[{having}] has one")
@@ -166,7 +183,7 @@ def _plain(value: Any) -> Any:
 
 def _ordered(owner: str, low: float, high: float) -> None:
     for name, value in (("low", low), ("high", high)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise TypeError(f"{owner}: {name} is {value!r}, expected a number")
     if not low <= high:
         raise ValueError(f"{owner}: low is {low}, above high={high}")

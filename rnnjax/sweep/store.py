@@ -21,24 +21,23 @@ class Store:
     """The folder of a sweep.
 
     Args:
-      folder: made where there is none; None: nothing is kept.
+      folder: one that this sweep has ``claimed``; None: nothing is kept.
       sweep: what tells this sweep from others, as JSON can hold it.
 
     Raises:
       ValueError: the folder is of another sweep.
-      OSError: it cannot be made or written to.
+      OSError: it cannot be written to.
 
     >>> store = Store(None, {"num_steps": 3})
     >>> store.write_json("group-0", {"way": "map"}), store.read_json("group-0")
     (None, None)
     """
 
-    def __init__(self, folder: str | Path | None, sweep: dict[str, Any]):
-        self.folder = None if folder is None else Path(folder)
+    def __init__(self, folder: Path | None, sweep: dict[str, Any]):
+        self.folder = folder
         if self.folder is None:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
             found = self.read_json("sweep")
             self.write_json("sweep", sweep if found is None else found)
         except OSError as error:
@@ -49,7 +48,10 @@ class Store:
     def read_json(self, name: str) -> Any:
         """What was written under a name; None where nothing was."""
         path = self.folder / f"{name}.json" if self.folder else None
-        return json.loads(path.read_text()) if path and path.exists() else None
+        try:
+            return json.loads(path.read_text()) if path and path.exists() else None
+        except ValueError as error:
+            raise ValueError(f"run: cannot read {path}: {error}; give another folder, or put that file back") from None
 
     def write_json(self, name: str, value: Any) -> None:
         """Write what JSON can hold."""

@@ -45,8 +45,6 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         self.folder, self._orbax = folder.absolute(), _orbax()
-        for step in sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal())[:-KEPT]:
-            shutil.rmtree(folder / str(step))  # a kill left it there, in part
         options = self._orbax.CheckpointManagerOptions(
             preservation_policy=self._orbax.checkpoint_managers.LatestN(KEPT),
             enable_async_checkpointing=False,
@@ -102,20 +100,29 @@ class Checkpoints:
         Raises:
           ValueError: it holds another pytree, or none of the checkpoints can be read.
         """
-        damaged: list[Path] = []
-        for step in sorted(self._manager.all_steps(), reverse=True):
+        damaged: dict[Path, str] = {}
+        steps = sorted(self._manager.all_steps(), reverse=True)
+        for place, step in enumerate(steps):
             path = self.folder / str(step)
             try:
                 content, arrays = self.read(step)
             except Exception as error:  # whatever orbax and JSON make of a damaged file
-                warnings.warn(f"fit: cannot read the checkpoint {path}: {_first_line(error)}", stacklevel=2)
-                damaged.append(path)
+                damaged[path] = _first_line(error)
                 continue
             tree = _refill(like(content["record"]), content["leaves"], arrays, path)
-            self._put_aside(damaged)
+            for bad, reason in damaged.items():
+                aside = self._put_aside(bad)
+                warnings.warn(
+                    f"fit: cannot read the checkpoint {bad}: {reason}; {path} is used, and it is kept as {aside}",
+                    stacklevel=2,
+                )
+            for old in steps[place + KEPT :]:
+                shutil.rmtree(self.folder / str(old))  # a kill left it there, in part
+            self._manager.reload()
             return tree, content["record"]
         if damaged:
-            raise ValueError(f"fit: none of the checkpoints in {self.folder} can be read")
+            reasons = ", ".join(f"{path.name}: {reason}" for path, reason in damaged.items())
+            raise ValueError(f"fit: none of the checkpoints in {self.folder} can be read ({reasons})")
         return None
 
     def read(self, step: int) -> tuple[Record, dict[str, np.ndarray]]:
@@ -132,12 +139,10 @@ class Checkpoints:
             raise ValueError("its checksum is wrong")
         return found.content, found.arrays
 
-    def _put_aside(self, damaged: list[Path]) -> None:
-        """Out of the way of the checkpoints to come, which will have the same numbers."""
-        for path in damaged:
-            number = sum(1 for _ in self.folder.parent.glob(f"damaged-{path.name}-*"))
-            path.rename(self.folder.parent / f"damaged-{path.name}-{number}")
-        self._manager.reload()
+    def _put_aside(self, damaged: Path) -> Path:
+        """Out of the way of a checkpoint to come, which will have the same number."""
+        number = sum(1 for _ in self.folder.parent.glob(f"damaged-{damaged.name}-*"))
+        return damaged.rename(self.folder.parent / f"damaged-{damaged.name}-{number}")
 
 
 def _described(tree: Any) -> list[list[str]]:

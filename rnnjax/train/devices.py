@@ -20,7 +20,8 @@ class DataParallel:
     For ``fit``, or for a loop of your own: ``step(split.state(state), split.batch(batch))``.
 
     Args:
-      batch_axis: the axis of a batch's leaves that is split; leaves with fewer axes go to all devices whole.
+      batch_axis: the axis of a batch's leaves that is split, or a tuple of them that batches begin with: ``(1, 0)`` for
+        inputs [T, B, D] with labels [B, V]. Leaves with fewer axes go to all devices whole.
       carry_axis: that of the carry's leaves.
       devices: some devices; None: all local ones.
 
@@ -34,13 +35,14 @@ class DataParallel:
     (None, 'batch')
     """
 
-    batch_axis: int = 1
+    batch_axis: int | tuple[Any, ...] = 1
     carry_axis: int = 0
     devices: Sequence[Any] | None = None
 
     def __post_init__(self):
-        for name in ("batch_axis", "carry_axis"):
-            _checks.num_steps("DataParallel", name, getattr(self, name))
+        for axis in jax.tree.leaves(self.batch_axis):
+            _checks.num_steps("DataParallel", "batch_axis", axis)
+        _checks.num_steps("DataParallel", "carry_axis", self.carry_axis)
         if self.devices is not None:
             object.__setattr__(self, "devices", tuple(self.devices))
             if not self.devices:
@@ -60,20 +62,20 @@ class DataParallel:
         everywhere = jax.tree.map(lambda _: whole, state)
         return everywhere._replace(carry=self._split("carry", state.carry, self.carry_axis))
 
-    def _split(self, name: str, tree: Any, axis: int) -> Any:
-        mesh = self._mesh()
+    def _split(self, name: str, tree: Any, axis: Any) -> Any:
+        mesh, axes = self._mesh(), _checks.broadcast("DataParallel", f"{name}_axis", axis, tree, name)
 
-        def one(path, leaf):
+        def one(path, leaf, axis):
             if jax.numpy.ndim(leaf) <= axis:
                 return NamedSharding(mesh, PartitionSpec())
             if jax.numpy.shape(leaf)[axis] % mesh.size:
                 raise ValueError(
                     f"DataParallel: {name}{jax.tree_util.keystr(path)} is {_checks.describe(leaf)}, whose axis {axis}"
-                    f" cannot be split over {mesh.size} devices"
+                    f" cannot be split over {mesh.size} devices; drop_last=True of rx.data leaves short batches out"
                 )
             return NamedSharding(mesh, PartitionSpec(*(None,) * axis, BATCH))
 
-        return jax.tree_util.tree_map_with_path(one, tree)
+        return jax.tree_util.tree_map_with_path(one, tree, jax.tree.unflatten(jax.tree.structure(tree), axes))
 
     def _mesh(self) -> Mesh:
         devices = self.devices or tuple(jax.local_devices())

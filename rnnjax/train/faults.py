@@ -23,57 +23,64 @@ def nonfinite_entries(batch: Any) -> str | None:
     return None
 
 
-def integer_ranges(batch: Any) -> str:
-    """The range of all integers in a batch, such as labels; empty where there are none.
+def suspects(batch: Any) -> str:
+    """What else may be to blame: masks that are all False, integers that may be labels out of range.
 
-    >>> integer_ranges({"labels": np.array([3, 0])})
-    'batch/labels holds integers from 0 to 3'
+    >>> suspects({"labels": np.array([3, -1]), "xs": np.ones(2)})
+    'the batch is finite, batch/labels holds integers from -1 to 3 (labels of V classes lie in [0, V))'
     """
+    found = ["the batch is finite", *(f"{path} is False everywhere" for path in _all_false(batch, False))]
     integers = [(path, leaf) for path, leaf in _named(batch) if jnp.issubdtype(leaf.dtype, jnp.integer) and leaf.size]
-    return ", ".join(f"{path} holds integers from {leaf.min()} to {leaf.max()}" for path, leaf in integers)
+    found += [f"{path} holds integers from {leaf.min()} to {leaf.max()}" for path, leaf in integers]
+    return ", ".join(found) + (" (labels of V classes lie in [0, V))" if integers else "")
 
 
 class Masked:
-    """Looks for epochs that teach nothing, as every mask is False.
+    """Looks for epochs that teach nothing, as every mask is False: training would go on without a word.
 
-    Losses are then 0 with a gradient of 0, whatever the params, and training would go on without a word.
+    A mask is a leaf whose name ends with "mask"; one of another name, or of none, is taken for one where the loss and
+    the gradient are 0 as well.
 
     Args:
       owner: who refuses them.
 
     >>> masked = Masked("fit")
-    >>> masked.see(Position(2, 0), {"mask": np.array([False])})
+    >>> masked.see(Position(2, 0), {"mask": np.array([False])}, idle=True)
     >>> masked.refuse(2)
     Traceback (most recent call last):
-    ValueError: fit: in epoch 2 every loss and gradient was 0 and batch/mask was False everywhere: there is...
+    ValueError: fit: in epoch 2 batch/mask was False everywhere: there is nothing to learn from
     """
 
     def __init__(self, owner: str):
         self._owner = owner
-        self._leaf: str | None = None  # of the last batch: all False
-        self._always = False  # since the epoch began, which must be seen first
+        self._leaf: str | None = None  # all False in every batch of this epoch, which must be seen from its start
 
-    def see(self, position: Position, idle: Any) -> None:
-        """Look at the next batch, if its loss and its gradient were 0, else None."""
+    def see(self, position: Position, batch: Any, idle: bool) -> None:
+        """Look at the next batch; idle: whether its loss and its gradient were 0."""
         if position.taken == 0:
             self.refuse(position.epoch - 1)  # which is over
-        self._leaf = None if idle is None else next(_all_false(idle), None)
-        self._always = self._leaf is not None and (self._always or position.taken == 0)
+        if position.taken == 0 or self._leaf:
+            self._leaf = next(_all_false(batch, idle), None)
 
     def refuse(self, epoch: int) -> None:
         """Refuse the epoch that is over, if it is one of these."""
-        if self._always:
-            self._always = False  # said once
+        if leaf := self._leaf:
+            self._leaf = None  # said once
             raise ValueError(
-                f"{self._owner}: in epoch {epoch} every loss and gradient was 0 and {self._leaf} was False everywhere:"
-                " there is nothing to learn from"
+                f"{self._owner}: in epoch {epoch} {leaf} was False everywhere: there is nothing to learn from"
             )
 
 
-def _all_false(batch: Any) -> Iterator[str]:
-    return (path for path, leaf in _named(batch) if leaf.dtype == bool and not leaf.any())
+def _all_false(batch: Any, idle: bool) -> Iterator[str]:
+    for path, leaf in _named(batch):
+        name = path.rpartition("/")[2]
+        mask = name.endswith("mask") or (idle and name not in ("resets", "starts"))
+        if mask and leaf.dtype == bool and not leaf.any():
+            yield path
 
 
 def _named(batch: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """The leaves of a batch by their paths."""
-    return zip(leaf_paths(batch, "batch"), map(np.asarray, jax.tree.leaves(batch)), strict=True)
+    """The leaves of a batch by their paths, but PRNG keys."""
+    for path, leaf in zip(leaf_paths(batch, "batch"), jax.tree.leaves(batch), strict=True):
+        if not jnp.issubdtype(getattr(leaf, "dtype", type(leaf)), jax.dtypes.extended):
+            yield path, np.asarray(leaf)

@@ -1,7 +1,6 @@
 """``fit``: a training step, over and over."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from rnnjax.train.fitting.refuse import NotFiniteError
 from rnnjax.train.fitting.report import Report, Row
 from rnnjax.train.fitting.run import Run
 from rnnjax.train.fitting.stream import Stream
+from rnnjax.train.folders import claimed
 from rnnjax.train.step import StepFn, TrainState
 
 
@@ -88,7 +88,7 @@ def fit(
         the newest checkpoint, and what in the batch may be to blame. See ``skip_nonfinite``.
       ValueError, TypeError: bad arguments; no batches, or of too many kinds; an epoch whose masks are all False;
         a folder with a run of another model.
-      OSError: ``folder`` cannot be written to, or holds a run and ``resume`` is False.
+      OSError: ``folder`` cannot be written to, holds a run and ``resume`` is False, or another run is at work in it.
       ImportError: a package of rnnjax[train] is missing.
 
     A checkpoint that cannot be written or read is a warning: training goes on with the one before it.
@@ -119,7 +119,8 @@ def fit(
     with contextlib.ExitStack() as stack:
         store = None
         if folder is not None:
-            folder = _own_folder(Path(folder).absolute(), resume)
+            folder = stack.enter_context(claimed("fit", folder))
+            _refuse_earlier_run(folder, resume)
             store = stack.enter_context(contextlib.closing(Checkpoints(folder / "checkpoints")))
             start = restore(store, start)
         if parallel:
@@ -138,16 +139,8 @@ def fit(
     return Fitted(run.state, run.found and run.found.state, report.rows, stopped)
 
 
-def _own_folder(folder: Path, resume: bool) -> Path:
-    """The folder of a run: one that can be written to, and that holds no other run."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise type(error)(f"fit: cannot write to the folder {folder}: {error.strerror}") from error
-    if not resume and any((folder / name).exists() for name in ("checkpoints", "metrics.jsonl")):
+def _refuse_earlier_run(folder: Path, resume: bool) -> None:
+    if not resume and (any(folder.glob("checkpoints/*")) or (folder / "metrics.jsonl").exists()):
         raise FileExistsError(
             f"fit: the folder {folder} holds a run already: go on with it by resume=True, or give another folder"
         )
-    return folder

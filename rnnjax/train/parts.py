@@ -29,12 +29,15 @@ def only(
 
     Raises:
       ValueError: at ``init``, where ``where`` holds for no leaf.
+      TypeError: ``where`` is neither.
       re.error: not a regular expression.
 
     >>> import jax, optax, rnnjax as rx
     >>> params = rx.Chain(rx.GRU(2), rx.Elman(1)).init(jax.random.key(0), input_size=3)
     >>> state = rx.train.init_state(params, rx.train.only(optax.adam(1e-3), "^1/"))   # the GRU is frozen
     """
+    if not (callable(where) or isinstance(where, str)):
+        raise TypeError(f"only: where is {where!r}, expected a regular expression or a function of a path")
     chosen = where if callable(where) else re.compile(where).search
 
     def labels(params: Any) -> Any:

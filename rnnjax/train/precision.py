@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rnnjax import _checks
 from rnnjax._types import Carry, Key, Params
 from rnnjax.train.step import LossFn
 
@@ -45,6 +46,7 @@ def half_precision(loss_fn: LossFn, dtype: Any = jnp.bfloat16) -> LossFn:
     Differs from: mixed precision of other libraries, which leaves the batch as it is; a cell's carry takes the dtype
     of its params and inputs, so these are cast together. Targets are too, to the three digits that predictions have.
     """
+    _checks.are_functions("half_precision", loss_fn=loss_fn)
     if not jnp.issubdtype(dtype, jnp.floating):
         raise TypeError(f"half_precision: dtype is {dtype!r}, expected a floating-point dtype, such as jnp.bfloat16")
 

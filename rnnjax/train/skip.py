@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from rnnjax import _checks
 from rnnjax._types import Key
 from rnnjax.train.step import NONFINITE_LEAF, StepFn, TrainState
 
@@ -34,6 +35,7 @@ def skip_nonfinite(step: StepFn) -> StepFn:
     Differs from: ``optax.apply_if_finite``, which looks at the updates alone, lets the carry through, and after some
     number of bad steps in a row the updates too.
     """
+    _checks.are_functions("skip_nonfinite", step=step)
 
     def skipping(state: TrainState, batch: Any, key: Key | None = None) -> tuple[TrainState, dict]:
         after, metrics = step(state, batch, key)

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from rnnjax import _checks
 from rnnjax._types import Carry, Key, Params
 
 NONFINITE_LEAF = "nonfinite_leaf"  # among the metrics of a step; not one to log
@@ -24,10 +25,19 @@ class TrainState(NamedTuple):
 def init_state(params: Params, optimizer: optax.GradientTransformation, carry: Carry = ()) -> TrainState:
     """The state before the first step.
 
+    Args:
+      params: of the model.
+      optimizer: any optax transformation.
+      carry: of the first chunk of a stream.
+
+    Raises:
+      TypeError: optimizer is not an optax transformation.
+
     >>> import jax, optax
     >>> init_state({"w": jax.numpy.ones(2)}, optax.sgd(0.1)).num_steps
     Array(0, dtype=int32)
     """
+    _check_optimizer("init_state", optimizer)
     return TrainState(params, optimizer.init(params), carry, jnp.zeros((), jnp.int32))
 
 
@@ -52,6 +62,10 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation) -> StepF
       (before the optimiser clips) and ``update_norm``, global norms; ``nonfinite_leaf`` is the number of the first
       leaf of the gradient that is not finite, -1 where all are.
 
+    Raises:
+      TypeError: ``optimizer`` is not an optax transformation, or ``loss_fn`` no function, or one that gives something
+        else, when the step is called.
+
     >>> import jax, jax.numpy as jnp, optax, rnnjax as rx
     >>> cell = rx.Chain(rx.GRU(2), rx.Elman(1))
     >>> params = cell.init(jax.random.key(0), input_size=1)
@@ -68,9 +82,20 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation) -> StepF
 
     Source: Williams and Peng, Neural Computation 2 (1990), BPTT(h; h).
     """
+    _checks.are_functions("make_step", loss_fn=loss_fn)
+    _check_optimizer("make_step", optimizer)
+
+    def checked(params: Params, carry: Carry, batch: Any, key: Key | None) -> tuple[jax.Array, tuple[Carry, dict]]:
+        given = loss_fn(params, carry, batch, key)
+        match given:
+            case (loss, (_, dict())) if jnp.shape(loss) == ():
+                return given
+        raise TypeError(
+            f"make_step: loss_fn gave {_outline(given)}, expected (loss, (carry, metrics)), the loss a scalar"
+        )
 
     def step(state: TrainState, batch: Any, key: Key | None = None) -> tuple[TrainState, dict]:
-        grad_fn = jax.value_and_grad(loss_fn, has_aux=True)
+        grad_fn = jax.value_and_grad(checked, has_aux=True)
         (loss, (carry, metrics)), grads = grad_fn(state.params, state.carry, batch, key)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         seen = {"grad_norm": optax.tree.norm(grads), "update_norm": optax.tree.norm(updates)}
@@ -78,6 +103,16 @@ def make_step(loss_fn: LossFn, optimizer: optax.GradientTransformation) -> StepF
         return after, {**metrics, "loss": loss, **seen, NONFINITE_LEAF: _first_nonfinite(grads)}
 
     return step
+
+
+def _check_optimizer(owner: str, optimizer: Any) -> None:
+    if not (hasattr(optimizer, "init") and hasattr(optimizer, "update")):
+        shown = getattr(optimizer, "__name__", repr(optimizer))
+        raise TypeError(f"{owner}: optimizer is {shown}, expected an optax transformation, such as optax.adam(1e-3)")
+
+
+def _outline(given: Any) -> str:
+    return str(jax.tree.map(lambda leaf: _checks.describe(jnp.asarray(leaf)), given)).replace("'", "")
 
 
 def _first_nonfinite(tree: Any) -> jax.Array:

@@ -50,9 +50,10 @@ class Plan:
 
     def evaluates(self, number: int, epoch_ended: bool, end: str | None) -> bool:
         """Whether to evaluate after step ``number``."""
-        if self.evaluate is None or end == "interrupt":
+        if self.evaluate is None:
             return False
-        return end is not None or (number % self.evaluate_every == 0 if self.evaluate_every else epoch_ended)
+        ends = end not in (None, "interrupt")
+        return ends or (number % self.evaluate_every == 0 if self.evaluate_every else epoch_ended)
 
     def saves(self, number: int, seconds: float) -> bool:
         """Whether to save after step ``number``, ``seconds`` after the last time."""

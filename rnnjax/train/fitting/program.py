@@ -24,8 +24,7 @@ def compiled(step: StepFn, parallel: DataParallel | None) -> Callable[..., tuple
     """
 
     def advance(state: TrainState, batch: Any, key: Key | None) -> tuple[TrainState, Packed]:
-        keys = () if key is None else (jax.random.fold_in(key, state.num_steps),)
-        after, metrics = step(state, batch, *keys)
+        after, metrics = _take(step, state, batch, key)
         _checks.same_tree("fit", "the state after a step", after, state, "the state before it")
         check_scalars("step", metrics)
         after = jax.tree.map(_strong, after)
@@ -34,6 +33,17 @@ def compiled(step: StepFn, parallel: DataParallel | None) -> Callable[..., tuple
         return after, pack(metrics)
 
     return jax.jit(advance, donate_argnums=0)
+
+
+def _take(step: StepFn, state: TrainState, batch: Any, key: Key | None) -> tuple[TrainState, Any]:
+    if key is not None:
+        return step(state, batch, jax.random.fold_in(key, state.num_steps))
+    try:
+        return step(state, batch)
+    except TypeError as error:
+        if "PRNG" in str(error):  # JAX was given None for a key
+            raise TypeError("fit: step draws at random, but key is None: pass key=jax.random.key(seed)") from error
+        raise
 
 
 def program(
@@ -62,6 +72,10 @@ def check_scalars(source: str, metrics: Any) -> None:
     if not isinstance(metrics, Mapping):
         raise TypeError(f"fit: {source} gave metrics of type {type(metrics).__name__}, expected a dict")
     for name, value in metrics.items():
+        if name in ("step", "epoch"):
+            raise ValueError(
+                f"fit: {source} gave a metric {name!r}, which is the name of a column of its own; rename it"
+            )
         if not _is_real_scalar(value):
             raise TypeError(f"fit: {source} gave {name!r} as {_checks.describe(value)}, expected a real scalar")
 

@@ -19,6 +19,7 @@ class Progress(NamedTuple):
     position: Position
     key: Key | None
     found: Found | None  # the best state so far; None where none is kept
+    due: bool = False  # whether the state is to be evaluated before anything else
 
 
 class _Arrays(NamedTuple):
@@ -39,8 +40,9 @@ def save(store: Checkpoints, progress: Progress) -> None:
     Raises:
       OSError: it cannot be written.
     """
-    state, position, key, found = progress
-    record = {"position": list(position), "best": found and list(found[1:]), "best_state": bool(found and found.state)}
+    state, position, key, found, due = progress
+    best = {"best": found and list(found[1:]), "best_state": bool(found and found.state)}
+    record = {"position": list(position), "due": due, **best}
     store.save(int(state.num_steps), _Arrays(state, key, found and found.state), record)
 
 
@@ -65,7 +67,7 @@ def restore(store: Checkpoints, start: Progress) -> Progress:
     if start.key is not None and not np.array_equal(_numbers(start.key), _numbers(key)):
         raise ValueError(f"fit: key is not the one that the run in {store.folder.parent} was started with")
     found = Found(best, *record["best"]) if start.found and record["best"] else start.found
-    return Progress(state, Position(*record["position"]), key, found)
+    return Progress(state, Position(*record["position"]), key, found, record["due"])
 
 
 def _numbers(key: Key) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from rnnjax.train.faults import integer_ranges, nonfinite_entries
+from rnnjax.train.faults import nonfinite_entries, suspects
 from rnnjax.train.fitting.waiting import Taken
 from rnnjax.train.skip import SKIPPED
 from rnnjax.train.step import NONFINITE_LEAF
@@ -58,7 +58,9 @@ def refuse_nonfinite(taken: Taken, params: Sequence[str], checkpoint: Path | Non
     else:
         what = f"the loss is {loss}" if not math.isfinite(loss) else "the update is not finite, but the gradient is"
     place = f"batch {taken.position.taken} of epoch {taken.position.epoch}"
-    raise NotFiniteError(taken.number, f"({place}) {what}; {_in_batch(taken.batch)}", leaf, checkpoint)
+    raise NotFiniteError(
+        taken.number, f"({place}) {what}; {nonfinite_entries(taken.batch) or suspects(taken.batch)}", leaf, checkpoint
+    )
 
 
 def refuse_nonfinite_params(number: int, params: Any, paths: Sequence[str], checkpoint: Path | None) -> None:
@@ -66,8 +68,3 @@ def refuse_nonfinite_params(number: int, params: Any, paths: Sequence[str], chec
     for path, leaf in zip(paths, jax.tree.leaves(params), strict=True):
         if not np.isfinite(np.asarray(leaf)).all():
             raise NotFiniteError(number, f"{path} is not finite", path, checkpoint)
-
-
-def _in_batch(batch: Any) -> str:
-    """What in a batch may be to blame: entries that are not finite; else integers, which may be out of range."""
-    return nonfinite_entries(batch) or ", ".join(filter(None, ["the batch is finite", integer_ranges(batch)]))

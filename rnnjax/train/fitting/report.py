@@ -41,7 +41,10 @@ class Report:
             raise ImportError("fit needs matplotlib for its picture: pip install 'rnnjax[train]'")
         self.rows, self._size = _read(self._metrics, last) if self._metrics else ([], 0)
         self._written, self._every = len(self.rows), every  # rows; bytes of the file that hold them
-        self._latest: Row = {}
+        here = self.rows and self.rows[-1]["step"] == last
+        self._latest: Row = (
+            self.rows[-1] if here else {"step": last, "epoch": self.rows[-1]["epoch"] if self.rows else 0}
+        )
         self._drawn = time.monotonic()
         self._bar = _tqdm()(total=total, initial=last, unit="step", disable=None)  # None: where it is no terminal
 
@@ -53,15 +56,17 @@ class Report:
             self.rows.append(self._latest)
 
     def evaluated(self, metrics: Row) -> None:
-        """Take in what was measured after the last of the steps, before anything is written."""
+        """Take in what was measured after the last of the steps."""
         if not self.rows or self.rows[-1] is not self._latest:
             self.rows.append(self._latest)
+        elif self._written == len(self.rows):  # in an earlier run, which was stopped before this
+            self._written, self._size = self._written - 1, self._size - len(_line(self._latest))
         self._latest |= _finite({EVALUATED + name: value for name, value in metrics.items()})
 
     def write(self) -> None:
         """Bring files and bar up to date."""
         if self._metrics and self._written < len(self.rows):
-            lines = "".join(json.dumps(row) + "\n" for row in self.rows[self._written :]).encode()
+            lines = b"".join(map(_line, self.rows[self._written :]))
             try:
                 with self._metrics.open("r+b" if self._metrics.exists() else "wb") as file:
                     file.truncate(self._size)  # away with what was written after the checkpoint, or in part
@@ -106,6 +111,10 @@ def _read(path: Path, last: int) -> tuple[list[Row], int]:
         rows.append(row)
         size += len(line)
     return rows, size
+
+
+def _line(row: Row) -> bytes:
+    return f"{json.dumps(row)}\n".encode()
 
 
 def _finite(metrics: Row) -> Row:

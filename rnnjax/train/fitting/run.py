@@ -44,9 +44,10 @@ class Run:
         report: Report,
         store: Checkpoints | None,
     ):
-        self.state, _, self._key, self.found = start
+        self.state, _, self._key, self.found, self._due = start
         self.stream = stream
         self.number = self.saved = int(start.state.num_steps)  # steps that were taken; that are in a checkpoint
+        self._first = self.number + 1
         self._program, self._report, self._store = program, report, store
         self._waiting, self._masked, self._params = Waiting(), Masked("fit"), leaf_paths(start.state.params, "params")
         self._saved_at = time.monotonic()
@@ -56,6 +57,10 @@ class Run:
         position, batch = self.stream.position, self.stream.take()
         self.state, packed = self._program(self.state, batch)
         self.number += 1
+        if self.number == self._first and int(self.state.num_steps) != self.number:
+            raise ValueError(
+                f"fit: step left num_steps at {self.state.num_steps}, expected {self.number}: it counts steps"
+            )
         self.stream.move_on()
         self._waiting.add(self.number, position, batch, packed)
         if count := self._waiting.due():
@@ -66,7 +71,7 @@ class Run:
         """Look at the metrics of the oldest steps that wait, or of all."""
         for taken in self._waiting.fetch(count):
             idle = taken.metrics.get("loss") == taken.metrics.get("grad_norm") == 0
-            self._masked.see(taken.position, taken.batch if idle else None)
+            self._masked.see(taken.position, taken.batch, idle)
             shown = {name: value for name, value in taken.metrics.items() if name != NONFINITE_LEAF}
             self._report.add(taken.number, taken.position.epoch, shown)
             refuse_nonfinite(taken, self._params, self._newest)
@@ -80,6 +85,8 @@ class Run:
     def train(self, plan: Plan) -> str:
         """Go on until the plan says to stop, and save; why it does."""
         with interruptible() as interrupt:
+            if self._due and plan.evaluate:
+                self.evaluate(plan)
             end = plan.end(self.number, self.stream, self.found, False)
             if not end:
                 self.stream.turn()  # the last run may have been stopped at the end of an epoch
@@ -87,7 +94,8 @@ class Run:
                 self.advance()
                 epoch_ended = self.number != plan.num_steps and self.stream.turn()
                 end = plan.end(self.number, self.stream, self.found, interrupt.is_set())
-                if plan.evaluates(self.number, epoch_ended, end):
+                self._due = plan.evaluates(self.number, epoch_ended, end)
+                if self._due:
                     self.evaluate(plan)
                     end = plan.end(self.number, self.stream, self.found, interrupt.is_set())
                 if plan.saves(self.number, time.monotonic() - self._saved_at):
@@ -106,6 +114,7 @@ class Run:
         self._report.evaluated(numbers)
         if plan.best and self.found:
             self.found = plan.best.update(self.found, self.state, numbers, self.number)
+        self._due = False
 
     def save(self) -> None:
         """Write a checkpoint, if all is finite up to here; where it cannot be written, training goes on."""
@@ -116,7 +125,7 @@ class Run:
         self._report.write()
         self._saved_at = time.monotonic()
         try:
-            progress.save(self._store, Progress(self.state, self.stream.position, self._key, self.found))
+            progress.save(self._store, Progress(self.state, self.stream.position, self._key, self.found, self._due))
             self.saved = self.number
         except OSError as error:
             stays = f"{self._newest} stays" if self._newest else "there is none from before"
