@@ -33,7 +33,7 @@ def test_lengths_and_a_number_of_steps_without_input():
     assert_close(ys, jnp.where(jnp.arange(5)[:, None] < lengths, jnp.arange(1.0, 6)[:, None], 0))
 
 
-@pytest.mark.parametrize("entry", every(3, CELLS, 2), ids=repr)
+@pytest.mark.parametrize("entry", every(5, CELLS, 2), ids=repr)
 def test_an_exported_unroll_runs_at_any_length_and_batch_size(entry, jit, unrolled):
     params = random_params(entry)
 

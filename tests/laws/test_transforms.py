@@ -32,7 +32,7 @@ def stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-@pytest.mark.parametrize("entry", every(2, UNLIKE, 1) + REST, ids=repr)
+@pytest.mark.parametrize("entry", every(4, UNLIKE, 1) + REST, ids=repr)
 def test_vmap_over_params_inputs_and_keys(entry, jit, unrolled):
     """Each of the three while the others stay, as vmap within vmap, equals the single runs."""
     seeds = (0, 1)
@@ -52,7 +52,7 @@ def test_vmap_over_params_inputs_and_keys(entry, jit, unrolled):
 
 
 @pytest.mark.parametrize("order", ["grad of grad", full("forward over forward")])
-@pytest.mark.parametrize("entry", every(3, UNLIKE, 0) + REST, ids=repr)
+@pytest.mark.parametrize("entry", every(6, UNLIKE, 0) + REST, ids=repr)
 def test_forward_mode_and_second_derivatives(entry, order, jit):
     """Along a random direction in all of params, carry and inputs: jvp equals grad, and forward over reverse, which
     is `jax.hessian`, equals the other orders."""
