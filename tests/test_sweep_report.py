@@ -7,13 +7,14 @@ import sys
 import textwrap
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import matplotlib.figure
 import numpy as np
 import pytest
 
 import rnnjax as rx
-from rnnjax.sweep import grid
+from rnnjax.sweep import grid, host_devices
 from tests.test_sweep import small_run
 
 SETTINGS = grid(lr=[0.01, 0.1, 0.5, 1e80], size=[2, 3])
@@ -120,13 +121,18 @@ def test_curves_are_drawn(results: rx.sweep.Results, tmp_path: Path, drawn: list
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
-def test_host_devices() -> None:
+def test_host_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before JAX starts they are had; afterwards a warning says what there is."""
     assert rx.sweep.use_host_devices(2) == 2  # as tests/conftest.py asked for
     with pytest.warns(
         UserWarning, match="use_host_devices: JAX has started with 2 host devices, so 3 cannot be had any"
     ):
         assert rx.sweep.use_host_devices(3) == 2
+    monkeypatch.setattr(jax, "local_devices", lambda: jax.devices()[:1])
+    monkeypatch.setattr(host_devices, "_num_cores", lambda: 4)
+    with pytest.warns(UserWarning, match=r"run: JAX has one host device, this machine 4 cores: rx.sweep.use_host_dev"):
+        small_run(SETTINGS[:1], num_steps=1)
+    small_run(SETTINGS[:1], num_steps=1, seeds=[0])  # one member has no use for more
     with pytest.raises(ValueError, match="use_host_devices: num_devices is 0, expected a positive integer"):
         rx.sweep.use_host_devices(0)
     code = """

@@ -2,6 +2,8 @@
 
 import os
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import jax
 
@@ -41,6 +43,16 @@ def use_host_devices(num_devices: int | None = None) -> int:
             )
         return found
     return wanted
+
+
+def hint_at_host_devices(num_members: int, devices: Sequence[Any]) -> None:
+    """Say that more devices are to be had, where a sweep of many members has one device of a CPU of many cores."""
+    if num_members > 1 and len(devices) == 1 and devices[0].platform == "cpu" and _num_cores() > 1:
+        warnings.warn(
+            f"run: JAX has one host device, this machine {_num_cores()} cores: rx.sweep.use_host_devices() at the start"
+            " of the program, before any JAX operation, makes a device of each",
+            stacklevel=3,
+        )
 
 
 def _num_cores() -> int:

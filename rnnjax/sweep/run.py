@@ -13,6 +13,7 @@ from rnnjax._types import Key
 from rnnjax.data.epochs import Data
 from rnnjax.saving.describe import describe
 from rnnjax.sweep.groups import Member, label, make_groups, make_members
+from rnnjax.sweep.host_devices import hint_at_host_devices
 from rnnjax.sweep.job import Job
 from rnnjax.sweep.planning import default_limit, usual_ways
 from rnnjax.sweep.program import WAYS, Devices
@@ -115,7 +116,10 @@ def run(
     batch, _ = next(stream(data))
     names = list(dict.fromkeys(name for job in jobs for name in job.metric_names(batch)))
     sweep = {"num_steps": num_steps, "every": every, "metrics": names, **_description(members, jobs)}
-    devices = _checked_devices(jax.local_devices() if devices is None else devices)
+    if devices is None:
+        devices = jax.local_devices()
+        hint_at_host_devices(len(members), devices)
+    devices = _checked_devices(devices)
     ways = usual_ways(devices) if way == "auto" else (way,)
     limit = default_limit(devices) if memory_limit is None else memory_limit
     _checks.within("run", "memory_limit", limit, 0.0, float("inf"), low_included=False)
