@@ -52,7 +52,7 @@ def calls_of(entry):
 
 
 HOW = ("plain", "vmap of grad", "grad", "vmap")
-IN_SHORT = [(entry, HOW[index % 2]) for index, entry in enumerate(CELLS)]
+IN_SHORT = [(entry, HOW[index // 2 % 2]) for index, entry in enumerate(CELLS) if index % 2]
 ALL = IN_SHORT + [full(entry, how) for entry in CELLS for how in HOW if (entry, how) not in IN_SHORT]
 
 
