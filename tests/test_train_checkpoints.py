@@ -207,7 +207,8 @@ def test_full_disk(tmp_path, limit) -> None:
             full = 4 <= 4 * epoch + number < 8
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit if full else usual[0], usual[1]))
             if (epoch, number) == (2, 0):
-                assert os.listdir(tmp_path / "checkpoints") == ["3"]
+                assert "3" in os.listdir(tmp_path / "checkpoints")
+                (tmp_path / "checkpoints" / "6.orbax-checkpoint-tmp").mkdir(exist_ok=True)  # as a late thread does
             yield batch
 
     try:

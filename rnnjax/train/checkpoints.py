@@ -56,6 +56,7 @@ class Checkpoints:
     def close(self) -> None:
         """Let go of orbax's threads."""
         self._manager.close()
+        self._clear_unfinished()
 
     @property
     def newest(self) -> Path | None:
@@ -79,12 +80,12 @@ class Checkpoints:
         content |= {"checksum": _checksum(content, arrays)}
         filled = {str(number): array for number, array in enumerate(arrays) if array.size}  # orbax takes no others
         items = {"arrays": self._orbax.args.PyTreeSave(filled), "content": self._orbax.args.JsonSave(content)}
+        self._clear_unfinished()
         try:
             with _quiet():
                 self._manager.save(step, args=self._orbax.args.Composite(**items))
         except Exception as error:  # tensorstore has a ValueError for a full disk, the reason at its end
-            for part in self.folder.glob("*.orbax-checkpoint-tmp*"):
-                shutil.rmtree(part, ignore_errors=True)  # it may be what fills the disk
+            self._clear_unfinished()  # it may be what fills the disk
             reason = str(error).rsplit(": ", 1)[-1]
             raise OSError(f"cannot write the checkpoint {self.folder / str(step)}: {reason}") from error
 
@@ -138,6 +139,11 @@ class Checkpoints:
         if _checksum(found.content, [found.arrays[number] for number in sorted(found.arrays, key=int)]) != checksum:
             raise ValueError("its checksum is wrong")
         return found.content, found.arrays
+
+    def _clear_unfinished(self) -> None:
+        """Delete what a failed save left. Its threads may write on for a moment: so this is done again later."""
+        for part in self.folder.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(part, ignore_errors=True)
 
     def _put_aside(self, damaged: Path) -> Path:
         """Out of the way of a checkpoint to come, which will have the same number."""
