@@ -1,4 +1,4 @@
-"""Before JAX starts: tests run on the CPU, draw to files, and compile fast rather than well.
+"""Before JAX starts: tests run on the CPU, and draw to files.
 
 Doctests run as a reader runs them: in 32 bits, whatever the tests beside them have set.
 """
@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 import jax
 import pytest

@@ -108,10 +108,10 @@ def _with_key(carry, fn):
     return carry | {"key": fn(carry["key"])} if "key" in carry else carry
 
 
-def compare(example: Example, method: str, jit: Callable) -> None:
+def compare(example: Example, method: str) -> None:
     """``method`` against scan, in one program."""
 
-    @jit
+    @jax.jit
     def outcomes(*inputs):
         return [with_gradients(functools.partial(example.run, how))(*inputs) for how in (method, "scan")]
 

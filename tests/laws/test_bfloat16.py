@@ -30,13 +30,13 @@ def relative_error(actual, expected):
     return np.max(np.abs(actual - expected) / np.abs(expected))
 
 
-def errors_of_sums(jit, ways):
+def errors_of_sums(ways):
     """By way and field, of a linear cell whose cotangents are exact: each gradient is one sum over steps and batch."""
     cell = rx.Elman(H, activation=lambda a: a)
     xs, weights = positive(STEPS, B, D), positive(STEPS, B, H)
     params = ElmanParams(W=positive(D, H), U=jnp.zeros((H, H), jnp.bfloat16), b=positive(H))
 
-    @jit
+    @jax.jit
     def outcomes(params):
         slopes = {name: jax.grad(lambda p, how=how: loss(cell, p, xs, weights, **how))(params) for name, how in ways}
         return slopes, rx.unroll(cell, params, xs)[1]
@@ -55,29 +55,29 @@ def errors_of_sums(jit, ways):
 FUSED = [(memory, {"method": "fused", "memory": memory, "block": 8}) for memory in MEMORY]
 
 
-def test_weight_gradients_are_exact_but_for_the_rounding_of_the_result(jit):
+def test_weight_gradients_are_exact_but_for_the_rounding_of_the_result():
     """Scan, which adds up in bfloat16, loses a part of each sum."""
-    errors = errors_of_sums(jit, [*FUSED, ("scan", {"method": "scan"})])
+    errors = errors_of_sums([*FUSED, ("scan", {"method": "scan"})])
     scanned = errors.pop("scan")
     assert min(scanned) > 0.1
     assert max(max(error) for error in errors.values()) < ROUNDING
 
 
-def test_sums_in_bfloat16_would_be_found(jit, monkeypatch):
+def test_sums_in_bfloat16_would_be_found(monkeypatch):
     """The test above measures what it says."""
     for module in (fused, gradients):
         monkeypatch.setattr(module, "accumulator", lambda dtype: dtype)
-    assert min(errors_of_sums(jit, FUSED[:1])["preactivations"]) > ROUNDING
+    assert min(errors_of_sums(FUSED[:1])["preactivations"]) > ROUNDING
 
 
 @pytest.mark.parametrize("cell", [rx.LSTM(H), rx.GRU(H, reset_after=False)], ids=repr)
-def test_gradients_of_gated_cells_are_closer_to_those_in_float32(cell, jit):
+def test_gradients_of_gated_cells_are_closer_to_those_in_float32(cell):
     """Those of the same numbers; what is left is the rounding of activations, which both share."""
     entry = Entry("", cell)
     params = jax.tree.map(jnp.bfloat16, random_params(entry))
     xs, weights = positive(STEPS, B, D), positive(STEPS, B, H)
 
-    @jit
+    @jax.jit
     def outcomes(params, xs, weights):
         wide = jax.tree.map(jnp.float32, (params, xs, weights))
         slope = lambda method, *inputs: jax.grad(lambda p: loss(cell, p, *inputs[1:], method=method))(inputs[0])

@@ -28,7 +28,7 @@ def mesh(kind):
     "options", [{"block": 3}, full({"memory": "edges", "block": 3}), full({"method": "scan"})], ids=str
 )
 @pytest.mark.parametrize("model", MODELS, ids=repr)
-def test_a_training_step_gathers_nothing(model, options, jit):
+def test_a_training_step_gathers_nothing(model, options):
     """With mask and resets, in several blocks. What it does exchange is the sum of gradients."""
     entry = Entry("", model)
     split = NamedSharding(mesh(AxisType.Auto), PartitionSpec(None, "data"))
@@ -42,7 +42,7 @@ def test_a_training_step_gathers_nothing(model, options, jit):
         value, slopes = jax.value_and_grad(loss)(params)
         return value, jax.tree.map(lambda p, slope: p - 0.1 * slope, params, slopes)
 
-    text = jit(training_step).lower(params, *sequences).compile().as_text()
+    text = jax.jit(training_step).lower(params, *sequences).compile().as_text() or ""
     assert "all-gather" not in text
     assert "all-reduce" in text
     assert "num_partitions=2" in text

@@ -23,13 +23,13 @@ def is_zero(tree):
 
 
 @pytest.mark.parametrize("entry", CELLS, ids=repr)
-def test_no_gradient_crosses_a_reset(entry, jit):
+def test_no_gradient_crosses_a_reset(entry):
     params = random_params(entry)
     carry, xs = random_carry(entry, params), random_inputs(entry)
     resets = jnp.zeros((T, B), bool).at[CUT].set(True)
     key = jax.random.key(1) if entry.draws else None
 
-    @jit
+    @jax.jit
     def gradients_of_each_segment(carry, xs):
         def losses(carry, xs):
             _, ys = rx.unroll(entry.cell, params, xs, carry, resets=resets, key=key)
@@ -46,7 +46,7 @@ def test_no_gradient_crosses_a_reset(entry, jit):
 
 
 @pytest.mark.parametrize("entry", LEARNED, ids=repr)
-def test_a_learned_initial_carry_gets_the_gradient_of_every_segment(entry, jit):
+def test_a_learned_initial_carry_gets_the_gradient_of_every_segment(entry):
     """As much as unrolling the segments on their own gives it."""
     params = random_params(entry)
     carry, xs = random_carry(entry, params), random_inputs(entry)
@@ -59,6 +59,6 @@ def test_a_learned_initial_carry_gets_the_gradient_of_every_segment(entry, jit):
     def apart(params):
         return sum(weigh(rx.unroll(entry.cell, params, part)[1], seed) for seed, part in enumerate(parts(xs)))
 
-    actual, expected = jit(lambda params: (jax.grad(whole)(params), jax.grad(apart)(params)))(params)
+    actual, expected = jax.jit(lambda params: (jax.grad(whole)(params), jax.grad(apart)(params)))(params)
     assert_close(actual, expected, rtol=1e-9)
     assert all(np.asarray(leaf).all() for leaf in jax.tree.leaves(actual.carry))

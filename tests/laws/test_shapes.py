@@ -17,7 +17,7 @@ GRID = (4, B)  # two batch axes
 
 @pytest.mark.parametrize("num_steps", [2, full(1), full(T)])
 @pytest.mark.parametrize("entry", every(4, CELLS, 0), ids=repr)
-def test_any_number_of_steps_and_batch_axes(entry, num_steps, jit):
+def test_any_number_of_steps_and_batch_axes(entry, num_steps):
     params = random_params(entry)
     inputs = (
         random_carry(entry, params, GRID),
@@ -33,7 +33,7 @@ def test_any_number_of_steps_and_batch_axes(entry, num_steps, jit):
         over_time = jax.vmap(lambda element: jax.tree.map(batch, element))
         return jax.tree.map(batch, carry), *over_time(sequences)
 
-    @jit
+    @jax.jit
     def outcomes(*inputs):
         merge = lambda leaf: leaf.reshape(-1, *leaf.shape[2:])
         part = lambda first, end: (inputs[0], *jax.tree.map(lambda leaf: leaf[first:end], inputs[1:]))
@@ -79,7 +79,7 @@ def test_a_cell_without_input_takes_its_length_and_its_batch_from_what_is_given(
 
 
 @pytest.mark.parametrize("batch_shape", [(), (B,), GRID], ids=str)
-def test_inputs_may_have_any_number_of_axes(batch_shape, jit):
+def test_inputs_may_have_any_number_of_axes(batch_shape):
     """Images [height, width, channels], through a convolution and a cell of one's own."""
     image = jax.ShapeDtypeStruct((11, 13, D), jnp.float32)
     pooling = rx.Cell(
@@ -93,6 +93,6 @@ def test_inputs_may_have_any_number_of_axes(batch_shape, jit):
     params = random_params(entry)
     carry, xs = random_carry(entry, params, batch_shape), random_inputs(entry, T, batch_shape)
     mask, resets = random_events(0, T, batch_shape)
-    unrolled = jit(lambda params, carry, xs: rx.unroll(cell, params, xs, carry, mask=mask, resets=resets))
-    looped = jit(lambda params, carry, xs: loop(cell, params, carry, xs, mask, resets))
+    unrolled = jax.jit(lambda params, carry, xs: rx.unroll(cell, params, xs, carry, mask=mask, resets=resets))
+    looped = jax.jit(lambda params, carry, xs: loop(cell, params, carry, xs, mask, resets))
     assert_close(unrolled(params, carry, xs), looped(params, carry, xs))

@@ -22,20 +22,20 @@ def mesh() -> jax.sharding.Mesh:
 
 
 @pytest.mark.parametrize("entry", OVER_CELLS, ids=repr)
-def test_sharded_inputs(entry, jit, mesh):
+def test_sharded_inputs(entry, mesh):
     params = random_params(entry)
     inputs = params, random_carry(entry, params, BATCH), random_inputs(entry, T, BATCH), *random_events(0, T, BATCH)
     layout = WHOLE, BATCH_FIRST, TIME_FIRST, TIME_FIRST, TIME_FIRST
     sharded = jax.device_put(inputs, tuple(NamedSharding(mesh, spec) for spec in layout))
 
-    run = jit(unroll_with_gradients(entry))
+    run = jax.jit(unroll_with_gradients(entry))
     outcome = run(*sharded)
     assert_same_with_gradients(outcome, run(*inputs))
     assert not any(ys.sharding.is_fully_replicated for ys in jax.tree.leaves(outcome[0][1]))
 
 
 @pytest.mark.parametrize("entry", OVER_CELLS, ids=repr)
-def test_inside_shard_map(entry, jit, mesh):
+def test_inside_shard_map(entry, mesh):
     """From the cell's own carry, which is the same on every device, with resets to it."""
     params, xs, events = random_params(entry), random_inputs(entry, T, BATCH), random_events(0, T, BATCH)
     specs = WHOLE, TIME_FIRST, TIME_FIRST, TIME_FIRST
@@ -46,7 +46,9 @@ def test_inside_shard_map(entry, jit, mesh):
     mapped = jax.shard_map(run, mesh=mesh, in_specs=specs, out_specs=(BATCH_FIRST, TIME_FIRST))
 
     def with_gradient(run):
-        return jit(lambda params: (run(params, xs, *events), jax.grad(lambda p: weigh(run(p, xs, *events)))(params)))
+        return jax.jit(
+            lambda params: (run(params, xs, *events), jax.grad(lambda p: weigh(run(p, xs, *events)))(params))
+        )
 
     values, gradient = with_gradient(mapped)(params)
     expected, expected_gradient = with_gradient(run)(params)

@@ -32,8 +32,8 @@ def stack(trees):
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
-@pytest.mark.parametrize("entry", every(4, UNLIKE, 1) + REST, ids=repr)
-def test_vmap_over_params_inputs_and_keys(entry, jit, unrolled):
+@pytest.mark.parametrize("entry", every(6, UNLIKE, 1) + REST, ids=repr)
+def test_vmap_over_params_inputs_and_keys(entry, unrolled):
     """Each of the three while the others stay, as vmap within vmap, equals the single runs."""
     seeds = (0, 1)
     params = [random_params(entry, seed) for seed in seeds]
@@ -44,7 +44,7 @@ def test_vmap_over_params_inputs_and_keys(entry, jit, unrolled):
     run = lambda params, inputs, key: unroll_with_gradients(entry)(params, *inputs, *events, key)
     for axes in [(None, None, 0)] * entry.draws + [(None, 0, None), (0, None, None)]:
         run = jax.vmap(run, axes)
-    mapped = jit(run)(stack(params), stack(inputs), jnp.stack(keys) if entry.draws else None)
+    mapped = jax.jit(run)(stack(params), stack(inputs), jnp.stack(keys) if entry.draws else None)
 
     singles = [unrolled(entry)(p, *i, *events, key) for p, i, key in itertools.product(params, inputs, keys)]
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2 + entry.draws :]), mapped)
@@ -52,8 +52,8 @@ def test_vmap_over_params_inputs_and_keys(entry, jit, unrolled):
 
 
 @pytest.mark.parametrize("order", ["grad of grad", full("forward over forward")])
-@pytest.mark.parametrize("entry", every(6, UNLIKE, 0) + REST, ids=repr)
-def test_forward_mode_and_second_derivatives(entry, order, jit):
+@pytest.mark.parametrize("entry", every(9, UNLIKE, 0) + REST, ids=repr)
+def test_forward_mode_and_second_derivatives(entry, order):
     """Along a random direction in all of params, carry and inputs: jvp equals grad, and forward over reverse, which
     is `jax.hessian`, equals the other orders."""
     params = random_params(entry)
@@ -69,7 +69,7 @@ def test_forward_mode_and_second_derivatives(entry, order, jit):
     def scanned(amount):
         return loss(amount, "scan")
 
-    @jit
+    @jax.jit
     def derivatives(at):
         backward, hessian = jax.jvp(jax.grad(loss), (at,), (1.0,))
         other = jax.grad(jax.grad(loss)) if order == "grad of grad" else jax.jacfwd(jax.jacfwd(scanned))
@@ -80,7 +80,7 @@ def test_forward_mode_and_second_derivatives(entry, order, jit):
     assert np.all(expected)
 
 
-def test_the_hessian_by_all_params(jit):
+def test_the_hessian_by_all_params():
     """Of a cell's loss as users take it, outside jit: equals that of the loop."""
     cell = rx.Chain(rx.GRU(H), rx.Dropout(0.5), rx.Elman(1))
     entry = Entry("small", cell)
@@ -96,5 +96,5 @@ def test_the_hessian_by_all_params(jit):
         return weigh(loop(cell, unflatten(flat), carry, xs, mask, resets, key))
 
     hessian = jax.hessian(by_unroll)(flat)
-    assert_close(hessian, jit(jax.hessian(by_loop))(flat), rtol=1e-9)
+    assert_close(hessian, jax.jit(jax.hessian(by_loop))(flat), rtol=1e-9)
     assert_close(hessian, hessian.T, rtol=1e-9)
