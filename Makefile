@@ -5,7 +5,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-all test-peers test-newest test-kills bench bench-all constraints clean
+.PHONY: help demo examples test test-all test-peers test-newest test-kills bench bench-all constraints clean
 
 export PYTHON TEXT
 export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
@@ -20,6 +20,10 @@ help: ## list the targets
 demo: ## train a character language model and let it write (TEXT=FILE, ARGS="--steps 500")
 	@sh .ci/setup examples
 	@$(python) examples/char_lm.py --out out/demo $${TEXT:+--text "$$TEXT"} $(ARGS)
+
+examples: ## run all examples, and rewrite the table in examples/README.md (most of an hour; ARGS="digits music": some)
+	@sh .ci/setup examples
+	@$(python) examples/run_all.py $(ARGS)
 
 test: ## ruff, pyright, tests, doctests and the README's code
 	@sh .ci/setup test

@@ -106,8 +106,7 @@ def main(argv: list[str] | None = None) -> float:
     _, ys = rx.unroll(model, params, xs, mask=rx.length_mask(lengths, NUM_STEPS))
     outputs = np.load(args.out / "outputs.npz")
     differences = {name: float(np.abs(outputs[name] - ys).max()) for name in outputs.files}
-    for name, difference in differences.items():
-        print(f"{name}: within {difference:.1e} of rnnjax")
+    print("exported, outputs within " + ", ".join(f"{name} {worst:.1e}" for name, worst in differences.items()))
     return max(differences.values())
 
 

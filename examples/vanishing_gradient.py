@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     right.legend()
     figure.savefig(args.out / "gradient.png", dpi=120)
     print(f"\nsaved: {args.out / 'gradient.png'}")
+    print(f"gradient at lag {max(LAGS)}: " + ", ".join(f"{name} {norm:.0e}" for name, norm in at_last.items()))
     return at_last
 
 

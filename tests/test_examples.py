@@ -3,13 +3,11 @@
 import importlib
 import json
 import math
-import sys
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-import scipy.io
 
 import rnnjax as rx
 
@@ -169,33 +167,11 @@ def test_vanishing_gradient(tmp_path: Path) -> None:
     assert (tmp_path / "gradient.png").stat().st_size > 1000
 
 
-def test_music(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """Chorales drawn at random, in the layout of the public file; then mistakes."""
-    music, rng = script("music"), np.random.default_rng(0)
-    rolls = np.empty((1, 9), object)
-    for index in range(9):
-        rolls[0, index] = rng.integers(0, 2, (rng.integers(5, 60), 88)).astype(np.uint8)
-    path = tmp_path / "JSB.mat"
-    scipy.io.savemat(path, {"traindata": rolls, "validdata": rolls[:, :2], "testdata": rolls[:, 2:4]})
-    nats = music.main(["--data", str(path), "--size", "4", "--epochs", "1"])
-    assert 50 < nats < 80  # 88 ln 2 = 61 for bits at random
-    assert f"test: {nats:.3f} nats a step" in capsys.readouterr().out
-    with pytest.raises(SystemExit, match=r"cannot read .*missing.mat"):
-        music.main(["--data", str(tmp_path / "missing.mat")])
-    (tmp_path / "text.mat").write_text("not a matrix")
-    with pytest.raises(SystemExit, match=r"text.mat is not JSB_Chorales.mat"):
-        music.main(["--data", str(tmp_path / "text.mat")])
-    scipy.io.savemat(path, {"traindata": rolls})
-    with pytest.raises(SystemExit, match=r"is not JSB_Chorales.mat: expected traindata, validdata and testdata"):
-        music.main(["--data", str(path)])
-
-
 def test_helps_run() -> None:
-    for name in ("char_lm", "music", "vanishing_gradient"):
+    for name in ("char_lm", "vanishing_gradient"):
         with pytest.raises(SystemExit) as stop:
             script(name).main(["--help"])
         assert stop.value.code == 0
-    assert "JSB_Chorales.mat lies in" in (sys.modules["music"].__doc__ or "")
 
 
 def test_export(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
