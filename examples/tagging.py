@@ -25,7 +25,7 @@ import re
 import tokenize
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -33,19 +33,13 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import optax
+from conll import Sequence, read_columns, span_f1
 from sklearn.metrics import ConfusionMatrixDisplay
 
 import rnnjax as rx
 
 BATCH_SIZE, LEARNING_RATE, PIECE = 32, 4e-3, 256
 EMBEDDING_SIZES = (64, 16, 32)  # of a character or word, of a word's shape and of its ending
-
-
-class Sequence(NamedTuple):
-    """What is tagged, and the truth."""
-
-    symbols: np.ndarray  # str [length, F] of each step: a character; or a word, its shape, its ending
-    tags: np.ndarray  # str [length]
 
 
 def classes_of(source: str) -> np.ndarray:
@@ -56,7 +50,7 @@ def classes_of(source: str) -> np.ndarray:
         kind = tokenize.tok_name[token.type]
         if kind == "NAME":
             kind = "keyword" if keyword.iskeyword(token.string) else "name"
-        elif kind == "STRING" or kind.startswith("FSTRING"):
+        elif kind == "STRING" or kind.startswith(("FSTRING", "TSTRING")):
             kind = "long string" if re.match(r"\w*('''|\"\"\")", token.string) else "string"
         else:
             kind = {"NUMBER": "number", "COMMENT": "comment", "OP": "operator"}.get(kind, "blank")
@@ -85,60 +79,6 @@ def pieces(files: list[Sequence], length: int) -> list[Sequence]:
         for file in files
         for start in range(0, len(file.tags), length)
     ]
-
-
-def read_columns(path: Path) -> list[Sequence]:
-    """The sentences of a file in columns."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    except OSError as error:
-        raise SystemExit(f"cannot read {path}: {error.strerror} (see python examples/tagging.py --help)") from error
-    sentences: list[list[list[str]]] = [[]]
-    for number, line in enumerate(lines, 1):
-        columns = line.split()
-        if not columns:
-            sentences.append([])
-        elif columns[0] != "-DOCSTART-":
-            if len(columns) < 2 or not re.fullmatch("O|[BI]-.+", columns[-1]):
-                raise SystemExit(
-                    f"{path}, line {number} is {line!r}, expected a word and, in the last column, its tag: O, B-... or"
-                    " I-... (see python examples/tagging.py --help)"
-                )
-            sentences[-1].append(columns)
-    sentences = [sentence for sentence in sentences if sentence]
-    if len(sentences) < 10:
-        raise SystemExit(
-            f"{path} has {len(sentences)} sentences, expected at least 10 (see python examples/tagging.py --help)"
-        )
-    return [
-        Sequence(np.array([features(word) for word, *_ in sentence]), np.array([tag for *_, tag in sentence]))
-        for sentence in sentences
-    ]
-
-
-def features(word: str) -> tuple[str, str, str]:
-    """A word in lower case, its shape (``Xx-dd`` of McDonald-1997: each run shortened to one or two), its ending."""
-    shape = re.sub(r"\d", "d", re.sub(r"[^\W\d_]", lambda letter: "X" if letter[0].isupper() else "x", word))
-    return word.lower(), re.sub(r"(.)\1+", r"\1\1", shape), word[-3:].lower()
-
-
-def spans(tags: Any) -> set[tuple[int, int, str]]:
-    """Begin, end and type of each entity, in IOB1 or IOB2: it begins where conlleval says so, and goes on with I-."""
-    found, begin, kind = set(), 0, ""
-    for step, tag in enumerate([*tags, "O"]):
-        prefix, _, new = tag.partition("-")
-        if kind and (prefix != "I" or new != kind):
-            found.add((begin, step, kind))
-            kind = ""
-        if new and not kind:  # B-; or I- behind O or another type
-            begin, kind = step, new
-    return found
-
-
-def span_f1(truth: list[np.ndarray], predicted: list[np.ndarray]) -> float:
-    """The harmonic mean of precision and recall of exact entities; 0 where there are none."""
-    pairs = [(spans(a), spans(b)) for a, b in zip(truth, predicted, strict=True)]
-    return 2 * sum(len(a & b) for a, b in pairs) / max(sum(len(a) + len(b) for a, b in pairs), 1)
 
 
 def accuracy(truth: list[np.ndarray], predicted: list[np.ndarray]) -> float:

@@ -58,4 +58,4 @@ def test_table(run_all, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 def test_every_example_is_there() -> None:
     """The table has each script of the folder, but those that only others use, and itself."""
     names = {example.script for example in importlib.import_module("run_all").EXAMPLES}
-    assert names == {path.stem for path in EXAMPLES.glob("*.py")} - {"run_all", "run_exported", "text_sources"}
+    assert names == {path.stem for path in EXAMPLES.glob("*.py")} - {"run_all", "run_exported", "conll", "text_sources"}

@@ -28,6 +28,11 @@ def classification():
 
 
 @pytest.fixture
+def conll():
+    return importlib.import_module("conll")
+
+
+@pytest.fixture
 def tagging():
     return importlib.import_module("tagging")
 
@@ -171,26 +176,26 @@ def chunks_by_table(tags: Sequence[str]) -> set[tuple[int, int, str]]:
         ("", set()),
     ],
 )
-def test_spans(tagging, tags: str, expected: set) -> None:
-    assert tagging.spans(tags.split()) == expected
+def test_spans(conll, tags: str, expected: set) -> None:
+    assert conll.spans(tags.split()) == expected
     assert chunks_by_table(tags.split()) == expected
 
 
-def test_spans_of_any_tags(tagging) -> None:
+def test_spans_of_any_tags(conll) -> None:
     """As conlleval's conditions have it, whatever the tags."""
     rng = np.random.default_rng(0)
     for length in rng.integers(0, 9, 300):
         tags = rng.choice(["O", "B-A", "I-A", "B-B", "I-B"], length).tolist()
-        assert tagging.spans(tags) == chunks_by_table(tags)
+        assert conll.spans(tags) == chunks_by_table(tags)
 
 
-def test_span_f1(tagging) -> None:
+def test_span_f1(conll) -> None:
     """Exact spans alone count: here 2 of 4 that there are, 2 of 3 that are found."""
     truth = [["B-A", "I-A", "O", "B-B"], ["I-A", "O", "I-B", "O"], ["O"]]
     found = [["B-A", "I-A", "O", "I-B"], ["I-A", "I-A", "O", "O"], ["O"]]
-    assert tagging.span_f1(truth, found) == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
-    assert tagging.span_f1(truth, truth) == 1
-    assert tagging.span_f1([["O"]], [["O"]]) == 0
+    assert conll.span_f1(truth, found) == pytest.approx(2 * (2 / 3) * (2 / 4) / (2 / 3 + 2 / 4))
+    assert conll.span_f1(truth, truth) == 1
+    assert conll.span_f1([["O"]], [["O"]]) == 0
 
 
 def test_most_frequent(tagging) -> None:
@@ -215,10 +220,10 @@ McDonald-1997 NNP I-NP I-MISC
 """
 
 
-def test_read_columns(tagging, tmp_path: Path) -> None:
+def test_read_columns(conll, tmp_path: Path) -> None:
     path = tmp_path / "eng.train"
     path.write_text(COLUMNS * 5)
-    sentences = tagging.read_columns(path)
+    sentences = conll.read_columns(path)
     assert len(sentences) == 10
     assert sentences[0].symbols.tolist() == [["eu", "XX", "eu"], ["rejects", "xx", "cts"]]
     assert sentences[0].tags.tolist() == ["I-ORG", "O"]
