@@ -13,7 +13,7 @@ figure is the mean squared error; always to say 1 has 1/6. Source: Hochreiter an
 copy: 10 symbols of 8, T=500 steps, of which the last says to go, then 10 in which the symbols are due in their order;
 the blank is due before. The figure is the cross-entropy, a mean over all T + 20 steps; a network that knows when to
 answer, but has no memory, has 10 ln 8 / (T + 20). Source: Arjovsky, Shah and Bengio (2016, arXiv:1511.06464), where
-the LSTM stays there.
+the LSTM stays there; in the 400 steps that the LRU takes here, it does not even find when to answer.
 
 parity: whether the number of ones among the bits is odd. Trained on lengths 1 to 40, with the parity of the bits so far
 as the target of each step, so that short sequences are learned first. The figure is the accuracy after the last bit of

@@ -115,7 +115,8 @@ def main(argv: list[str] | None = None) -> dict[str, float]:
     right.legend()
     figure.savefig(args.out / "gradient.png", dpi=120)
     print(f"\nsaved: {args.out / 'gradient.png'}")
-    print(f"gradient at lag {max(LAGS)}: " + ", ".join(f"{name} {norm:.0e}" for name, norm in at_last.items()))
+    shown = ("Elman, uniform 1/sqrt(H)", "Elman ReLU, orthogonal x 2", "LSTM, forget bias 1")
+    print(f"gradient at lag {max(LAGS)}: " + "; ".join(f"{name}: {at_last[name]:.0e}" for name in shown))
     return at_last
 
 
