@@ -181,7 +181,6 @@ def draw(curves: dict[str, Any], accuracies: dict[str, np.ndarray], guessing: fl
     for name, accuracy in accuracies.items():
         axes[0, 1].plot(np.arange(len(accuracy)) + 1, accuracy, label=name)
         axes[0, 1].set(xlabel="length", ylabel="right answers", ylim=(0.4, 1.02))
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
 
@@ -192,13 +191,15 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("task", choices=TASKS)
     parser.add_argument("--length", type=int, help="T; the longest in training for parity (default: as above)")
     parser.add_argument("--steps", type=int, help="of training")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/algorithmic"), help="folder of the pictures")
     args = parser.parse_args(argv)
     task = TASKS[args.task]
-    args.length, args.steps = args.length or task.length, args.steps or task.num_steps
-    if args.length < 2:
-        parser.error(f"argument --length: {args.length}, expected at least 2")
+    args.length = task.length if args.length is None else args.length
+    args.steps = task.num_steps if args.steps is None else args.steps
+    if args.length < 2 or args.steps < 1:
+        parser.error(f"--length {args.length}, --steps {args.steps}, expected at least 2 and 1")
+    args.out.mkdir(parents=True, exist_ok=True)
 
     guessing, curves, accuracies, figures = task.guessing(args.length), {}, {}, {}
     for name, model in task.networks.items():

@@ -17,9 +17,13 @@ class Sequence(NamedTuple):
 def read_columns(path: Path) -> list[Sequence]:
     """The sentences of a file in columns."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+        content = path.read_bytes()
     except OSError as error:
         raise SystemExit(f"cannot read {path}: {error.strerror} (see python examples/tagging.py --help)") from error
+    try:
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError:
+        lines = content.decode("latin-1").split("\n")  # as the files of 2002 may be
     sentences: list[list[list[str]]] = [[]]
     for number, line in enumerate(lines, 1):
         columns = line.split()

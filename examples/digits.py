@@ -65,6 +65,9 @@ def mnist(folder: Path) -> list[Images]:
             found = f"{len(pixels)} images and {len(labels)} labels up to {labels.max()}"
             raise SystemExit(f"{folder}, files {name}-...: {found}, expected as many labels as images, 0 to 9")
         parts.append(Images(pixels.astype(np.float32) / 255, labels.astype(int)))
+    train, test = (part.pixels.shape[1:] for part in parts)
+    if train != test:
+        raise SystemExit(f"{folder}: images of {train} pixels to train on, of {test} to test, expected the same")
     return parts
 
 
@@ -132,7 +135,6 @@ def draw(curves: dict[str, np.ndarray], linear: float, path: Path) -> None:
     axes.axhline(linear, color="gray", ls=":", label="linear classifier, all pixels")
     axes.set(xlabel="part of the image that is read", ylabel="accuracy on the test images", ylim=(0, 1))
     axes.legend()
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     plt.close(figure)
 
@@ -145,10 +147,14 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--cell", choices=CELLS, default="lru")
     parser.add_argument("--size", type=int, default=64, help="units of each of the two layers")
     parser.add_argument("--epochs", type=int, help="default: 60, with --mnist 3")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/digits"), help="folder of the picture")
     args = parser.parse_args(argv)
-    args.epochs = args.epochs or (3 if args.mnist else 60)
+    if args.epochs is None:
+        args.epochs = 3 if args.mnist else 60
+    if min(args.size, args.epochs) < 1:
+        parser.error(f"--size {args.size}, --epochs {args.epochs}, expected at least 1")
+    args.out.mkdir(parents=True, exist_ok=True)
     train_images, test_images = mnist(args.mnist) if args.mnist else digits(args.seed)
 
     few = Images(*(array[:10_000] for array in train_images))  # enough for as many weights

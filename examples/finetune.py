@@ -60,15 +60,17 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--model", type=Path, default=Path("out/demo/model.safetensors"), help="of examples/char_lm.py")
     parser.add_argument("--text", help="a text file (default: NumPy's C headers)")
     parser.add_argument("--steps", type=int, default=150, help="of training, for each of the runs")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/finetune"), help="folder of what is written")
     args = parser.parse_args(argv)
+    if args.steps < 1:
+        parser.error(f"--steps {args.steps}, expected at least 1")
+    args.out.mkdir(parents=True, exist_ok=True)
     if not args.model.exists():
         raise SystemExit(f"there is no model {args.model}: run make demo first, or examples/char_lm.py --out out/demo")
     model, pretrained, vocabulary = load(args.model)
     train_text, valid_text = read(args.text, args.model, vocabulary)
     print(f"{model}\n{len(train_text.tokens):,} characters to train on, {len(valid_text.tokens):,} to validate")
-    args.out.mkdir(parents=True, exist_ok=True)
     score = jax.jit(partial(loss_fn, model))
 
     def train(params: Any, lowest: int) -> rx.train.Fitted:
@@ -114,7 +116,7 @@ def main(argv: list[str] | None = None) -> float:
 if __name__ == "__main__":
     try:
         main()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None

@@ -4,8 +4,8 @@
     python examples/forecasting.py --csv ETTh1.csv --target OT     the standard benchmark, 5 minutes
     python examples/forecasting.py --csv FILE --target COLUMN --window 168 --horizon 48        any table
 
-FILE is a table of comma-separated values with a header, a row a step, in order of time. All columns that begin with a
-number are forecast, by the same weights; others, such as the date, are left out. The first 70 % of the rows are for
+FILE is a table of comma-separated values with a header, a row a step, in order of time. All columns of numbers are
+forecast, by the same weights; others, such as the date, are left out. The first 70 % of the rows are for
 training, the next 10 % for validation, the rest for the test. The figure is the mean squared error over all steps,
 columns and windows of the test part, where columns have variance 1 in the training part.
 
@@ -33,6 +33,7 @@ from sklearn.linear_model import Ridge
 import rnnjax as rx
 
 BATCH_SIZE, LEARNING_RATE, DROPOUT = 64, 5e-4, 0.5
+SEE_HELP = "(see python examples/forecasting.py --help)"
 STEPS_A_DAY = {"ETTh": 24, "ETTm": 96}  # by how the file's name begins
 
 
@@ -46,23 +47,32 @@ class Params(NamedTuple):
 
 
 def read(path: Path) -> tuple[list[str], np.ndarray]:
-    """The columns of a file that begin with a number: their names, and [num_rows, C]."""
+    """The columns of a file that are numbers, more often than not: their names, and [num_rows, C]."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            names, *rows = filter(None, csv.reader(file))  # without blank lines
-        columns = {name: cells for name, *cells in zip(names, *rows, strict=True)}
-    except (OSError, ValueError, csv.Error) as error:
-        why = getattr(error, "strerror", None) or "expected a header, and as many comma-separated cells in each row"
-        raise SystemExit(f"cannot read {path}: {why} (see python examples/forecasting.py --help)") from error
-    numbers = {name: [number(cell) for cell in cells] for name, cells in columns.items()}
-    numbers = {name: column for name, column in numbers.items() if column and np.isfinite(column[0])}
-    if not numbers:
-        raise SystemExit(f"{path} has no column of numbers (see python examples/forecasting.py --help)")
-    values = np.array(list(numbers.values())).T
-    for row, column in np.argwhere(~np.isfinite(values))[:1]:
-        name = list(numbers)[column]
-        raise SystemExit(f"{path}: row {row + 2} of column {name} is {columns[name][row]!r}, expected a finite number")
-    return list(numbers), values
+            names, *rows = [row for row in csv.reader(file) if row] or [[]]  # without blank lines
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        why = getattr(error, "strerror", None) or f"it is no table in UTF-8 ({error})"
+        raise SystemExit(f"cannot read {path}: {why} {SEE_HELP}") from error
+    names = [name.strip() for name in names]
+    wrong = next((n for n, row in enumerate(rows, 2) if len(row) != len(names)), None)
+    if wrong or not rows:
+        found = f"row {wrong} has {len(rows[wrong - 2])} cells, the header {len(names)}" if wrong else "no rows"
+        raise SystemExit(
+            f"cannot read {path}: {found}, expected a header and rows of as many comma-separated cells {SEE_HELP}"
+        )
+    if len({*names}) < len(names) or np.isfinite([number(name) for name in names]).any():
+        raise SystemExit(f"{path} begins with {', '.join(names)}, expected a different name for each column {SEE_HELP}")
+    values = np.array([[number(cell) for cell in row] for row in rows])
+    chosen = np.flatnonzero(np.isfinite(values).mean(0) >= 0.5)
+    if not len(chosen):
+        raise SystemExit(f"{path} has no column of numbers among {', '.join(names)} {SEE_HELP}")
+    for row, column in np.argwhere(~np.isfinite(values[:, chosen]))[:1]:
+        name, cell = names[chosen[column]], rows[row][chosen[column]]
+        raise SystemExit(f"{path}: row {row + 2} of column {name} is {cell!r}, expected a finite number")
+    if others := [name for n, name in enumerate(names) if n not in chosen]:
+        print(f"left out, as they are no numbers: {', '.join(others)}")
+    return [names[n] for n in chosen], values[:, chosen]
 
 
 def number(cell: str) -> float:
@@ -97,7 +107,7 @@ def split(name: str, values: np.ndarray, window: int, horizon: int) -> list[np.n
 
 
 def linear(train: rx.data.Windows, test: rx.data.Windows) -> np.ndarray:
-    """Forecasts [horizon, N, C] by the linear function of least squared error, from the last value, for all columns."""
+    """Forecasts [horizon, N, C] by ridge regression on the window, counted from its last value, for all columns."""
     every = 1 + train.inputs[0].size // 100_000  # so many windows are enough
     (xs, ys), (xs_test, _) = (
         [(part - inputs[-1]).reshape(len(part), -1).T for part in (inputs, targets)]  # [N C, window], [N C, horizon]
@@ -136,12 +146,15 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--segment", type=int, default=24, help="steps that the GRU takes at once")
     parser.add_argument("--size", type=int, default=512, help="units of the GRU")
     parser.add_argument("--epochs", type=int, default=5, help="at most; it stops after two without a better one")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/forecasting"), help="folder of the picture")
     args = parser.parse_args(argv)
     if args.segment < 1 or any(steps < 1 or steps % args.segment for steps in (args.window, args.horizon)):
         parser.error(f"--window and --horizon are to be multiples of --segment, which is {args.segment}")
 
+    if min(args.size, args.epochs) < 1:
+        parser.error(f"--size {args.size}, --epochs {args.epochs}, expected at least 1")
+    args.out.mkdir(parents=True, exist_ok=True)
     names, values = read(args.csv) if args.csv else drawn(np.random.default_rng(args.seed))
     file, target = args.csv.name if args.csv else "the drawn table", args.target or names[-1]
     if target not in names:
@@ -149,7 +162,6 @@ def main(argv: list[str] | None = None) -> float:
     parts = split(file, values, args.window, args.horizon)
     scale = rx.data.Standardizer.fit(parts[0])
     train, valid, test = (rx.data.windows(scale(part).astype(np.float32), args.window, args.horizon) for part in parts)
-    args.out.mkdir(parents=True, exist_ok=True)
 
     gru = rx.GRU(args.size)
     encoder = rx.Chain(rx.Lift(nn.Sequential([nn.Dense(args.size), nn.relu])), gru)
@@ -208,7 +220,7 @@ def main(argv: list[str] | None = None) -> float:
 if __name__ == "__main__":
     try:
         main()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None

@@ -37,15 +37,21 @@ CELLS = {"lstm": rx.LSTM, "gru": rx.GRU, "elman": rx.Elman}
 def read(path: Path) -> list[list[np.ndarray]]:
     """The training, validation and test chorales, each float [time, 88]."""
     if not path.is_file():
-        raise SystemExit(
-            f"cannot read {path}: there is no such file (where to get it: python examples/music.py --help)"
-        )
+        raise SystemExit(f"cannot read {path}: no such file (where to get it: python examples/music.py --help)")
     try:
         file = scipy.io.loadmat(path)
         parts = [
             [np.asarray(roll, np.float32) for roll in file[f"{name}data"][0]] for name in ("train", "valid", "test")
         ]
-    except (OSError, KeyError, ValueError, TypeError, IndexError, scipy.io.matlab.MatReadError) as error:
+    except (
+        OSError,
+        KeyError,
+        ValueError,
+        TypeError,
+        IndexError,
+        NotImplementedError,
+        scipy.io.matlab.MatReadError,
+    ) as error:
         raise SystemExit(
             f"{path} is not JSB_Chorales.mat: expected traindata, validdata and testdata ({error})"
         ) from error
@@ -95,11 +101,11 @@ def delay(num_steps: int) -> bytes:
     return bytes(groups)
 
 
-def draw(roll: np.ndarray, path: Path) -> None:
+def draw(roll: np.ndarray, begins: int, path: Path) -> None:
     """The piano roll, with a line where the model begins."""
     figure, axes = plt.subplots(figsize=(9, 4), layout="constrained")
     axes.imshow(roll.T, origin="lower", aspect="auto", cmap="Greys", interpolation="nearest")
-    axes.axvline(OPENING - 0.5, color="tab:red", label="from here on by the model")
+    axes.axvline(begins - 0.5, color="tab:red", label="from here on by the model")
     axes.set(xlabel="step", ylabel="key", ylim=(15, 80))
     axes.legend(loc="lower right")
     figure.savefig(path)
@@ -115,11 +121,13 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--dropout", type=float, default=0.5, help="after each layer")
     parser.add_argument("--epochs", type=int, default=150, help="at most")
     parser.add_argument("--patience", type=int, default=20, help="stop after so many epochs without a better one")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/music"), help="folder of what is written")
     args = parser.parse_args(argv)
-    train_rolls, valid_rolls, test_rolls = read(args.data)
+    if min(args.size, args.epochs, args.patience) < 1:
+        parser.error(f"--size {args.size}, --epochs {args.epochs}, --patience {args.patience}, expected at least 1")
     args.out.mkdir(parents=True, exist_ok=True)
+    train_rolls, valid_rolls, test_rolls = read(args.data)
     params_key, data_key, train_key, compose_key = jax.random.split(jax.random.key(args.seed), 4)
     train, valid = batches_of(train_rolls, BATCH_SIZE, data_key), batches_of(valid_rolls, 20)
 
@@ -160,7 +168,7 @@ def main(argv: list[str] | None = None) -> float:
     chorale = compose(model, params, test_rolls[0][:OPENING], COMPOSED, compose_key)
     for name, roll in {"chorale.mid": chorale, "bach.mid": test_rolls[0]}.items():
         (args.out / name).write_bytes(midi(roll))
-    draw(chorale, args.out / "chorale.png")
+    draw(chorale, len(chorale) - COMPOSED, args.out / "chorale.png")
     print(f"saved: {', '.join(str(args.out / name) for name in ('chorale.mid', 'bach.mid', 'chorale.png'))}")
     print(f"test: {nats_a_step:.3f} nats a step (published GRU 8.43, LSTM 8.45); the keys' rates alone {alone:.3f}")
     return nats_a_step
@@ -169,7 +177,7 @@ def main(argv: list[str] | None = None) -> float:
 if __name__ == "__main__":
     try:
         main()
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None

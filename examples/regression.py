@@ -35,9 +35,12 @@ def main(argv: list[str] | None = None) -> float:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=32, help="units of the network")
     parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/regression"), help="folder of the picture")
     args = parser.parse_args(argv)
+    if min(args.size, args.epochs) < 1:
+        parser.error(f"--size {args.size}, --epochs {args.epochs}, expected at least 1")
+    args.out.mkdir(parents=True, exist_ok=True)
 
     # The data: windows of 50 values and the 6 after them, in batches.
     series = mackey_glass(5000, np.random.default_rng(args.seed))
@@ -79,7 +82,6 @@ def main(argv: list[str] | None = None) -> float:
         axes.plot(values[:200], lw=1, label=f"{name}: {errors[name]:.3f}")
     axes.set(xlabel="day of the test part", ylabel="standardised", title=f"forecasts from {AHEAD} days before")
     axes.legend(loc="lower left", ncols=4)
-    args.out.mkdir(parents=True, exist_ok=True)
     figure.savefig(args.out / "forecasts.png")
     plt.close(figure)
     print(f"saved: {args.out / 'forecasts.png'}")

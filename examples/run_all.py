@@ -2,7 +2,7 @@
 
 python examples/run_all.py                        all of them (make examples)
 python examples/run_all.py regression digits      some; the other rows stay as they are
-python examples/run_all.py --data FOLDER          where ETTh1.csv and JSB_Chorales.mat lie (default: ../shared/data)
+python examples/run_all.py --data FOLDER          where ETTh1.csv, JSB_Chorales.mat and tiny Shakespeare's input.txt lie
 """
 
 import argparse
@@ -70,17 +70,17 @@ def run(example: Example, data: Path) -> str | None:
         arguments.append(str(found[0]))
     print(f"\n== {example.command}", flush=True)
     began = time.monotonic()
-    lines, command = [], [sys.executable, str(HERE / f"{example.script}.py"), *arguments]
+    lines, command = [], [sys.executable, "-u", str(HERE / f"{example.script}.py"), *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             print(line, end="", flush=True)
             lines.append(line.strip())
-    if process.returncode:
-        print(f"{example.command}: failed")
-        return None
     figures = [line for line in lines if line.startswith(example.says)]
-    return row(example, figures[-1] if figures else "no figure", (time.monotonic() - began) / 60)
+    if process.returncode or not figures:
+        print(f"{example.command}: failed" if process.returncode else f"{example.command}: no line {example.says} ...")
+        return None
+    return row(example, figures[-1], (time.monotonic() - began) / 60)
 
 
 def row(example: Example, said: str, minutes: float) -> str:

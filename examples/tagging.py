@@ -66,7 +66,7 @@ def read_sources(num_characters: int) -> list[Sequence]:
         try:
             found.append(Sequence(np.array([*source.text])[:, None], classes_of(source.text)))
         except (tokenize.TokenError, SyntaxError):
-            continue  # the last file is cut off
+            continue  # cut off, or of another version of Python
     if len(found) < 10:
         raise SystemExit(f"--characters {num_characters} are {len(found)} files, expected at least 10")
     return found
@@ -131,11 +131,15 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--characters", type=int, default=2_000_000, help="of Python, for training and test")
     parser.add_argument("--size", type=int, default=128, help="units of each direction")
     parser.add_argument("--epochs", type=int, help="default 4, with --conll 15")
-    parser.add_argument("--seed", type=lambda text: int(text) % 2**32, default=0)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/tagging"), help="folder of what is written")
     args = parser.parse_args(argv)
+    epochs = (15 if args.conll else 4) if args.epochs is None else args.epochs
+    if min(args.size, epochs, args.characters) < 1:
+        parser.error(f"--size {args.size}, --epochs {epochs}, --characters {args.characters}, expected at least 1")
     if args.conll_test and not args.conll:
         parser.error("--conll-test needs --conll, the file to train on")
+    args.out.mkdir(parents=True, exist_ok=True)
     files = [] if args.conll else read_sources(args.characters)
     whole, score, radius, dropout = (
         (read_columns(args.conll), span_f1, 0, 0.5) if args.conll else (files, accuracy, 2, 0.1)
@@ -149,6 +153,8 @@ def main(argv: list[str] | None = None) -> float:
     names = np.unique(np.concatenate([sequence.tags for sequence in train]))
     columns = np.concatenate([sequence.symbols for sequence in train]).T.tolist()
     vocabularies = [rx.data.Vocabulary.of(column, min_count=2) for column in columns]
+    if min(map(len, vocabularies)) < 2 or len(names) < 2:
+        raise SystemExit(f"{args.conll} has no word twice, or a single tag, in {len(train)} sentences to train on")
     embed = rx.Lift(Embeddings(tuple(map(len, vocabularies))), input_ndim=1)
     around = rx.Bidirectional(rx.LSTM(args.size))
     model = rx.Chain(embed, rx.Dropout(dropout), around, rx.Dropout(dropout), rx.Lift(nn.Dense(len(names))))
@@ -173,7 +179,7 @@ def main(argv: list[str] | None = None) -> float:
     def evaluate(state):
         return {"score": score([sequence.tags for sequence in valid], tag(state.params, valid))}
 
-    key, epochs = jax.random.key(args.seed), args.epochs or (15 if args.conll else 4)
+    key = jax.random.key(args.seed)
     targets = [np.searchsorted(names, sequence.tags) for sequence in train]
     batches = rx.data.buckets([numbers(each) for each in train], BATCH_SIZE, targets=targets, key=key, growth=2.0)
     falling = optax.cosine_decay_schedule(LEARNING_RATE, epochs * len(batches()))
@@ -183,7 +189,6 @@ def main(argv: list[str] | None = None) -> float:
     fitted = rx.train.fit(step, state, batches, num_epochs=epochs, key=key, evaluate=evaluate, best=best)
     params = (fitted.best or fitted.state).params
 
-    args.out.mkdir(parents=True, exist_ok=True)
     truth, predicted = [sequence.tags for sequence in test], tag(params, test)
     draw_confusion(truth, predicted, args.out / "confusion.png")
     print(f"saved: {args.out / 'confusion.png'}")
@@ -196,5 +201,7 @@ def main(argv: list[str] | None = None) -> float:
 if __name__ == "__main__":
     try:
         main()
+    except (OSError, ValueError) as error:
+        raise SystemExit(str(error)) from error
     except KeyboardInterrupt:
         raise SystemExit("interrupted; nothing was written") from None

@@ -19,8 +19,9 @@ ETTH1 = SHARED / "etth1" / "ETTh1.csv"
 
 
 @pytest.fixture(autouse=True)
-def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch):
+def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
     with jax.enable_x64(False):
         yield
 
@@ -122,19 +123,27 @@ def test_mistakes_in_forecasting(tmp_path: Path, capsys: pytest.CaptureFixture) 
         "words.csv": "date,load\nFriday,high\n",
         "cells.csv": "date,load\nFriday,1\nFriday\n",
         "gap.csv": "date,load\nFriday,1\nFriday,\n",
+        "first.csv": "load,heat\n,2\n1,3\n2,4\n",
         "nan.csv": "load,heat\n1,2\n1,3\n2,inf\n",
+        "twice.csv": "load, load\n1,2\n",
+        "bare.csv": "1,2\n3,4\n",
+        "latin.csv": "größe\n1\n",
     }
     for name, content in files.items():
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="latin-1")
     (tmp_path / "ETTh1.csv").write_text(good.read_text())
     see = r"\(see python examples/forecasting.py --help\)"
     messages = {
         rf"cannot read .*missing.csv: No such file or directory {see}": "missing.csv",
-        rf"cannot read .*empty.csv: expected a header, and as many comma-separated cells .* {see}": "empty.csv",
-        r"header.csv has no column of numbers": "header.csv",
-        rf"words.csv has no column of numbers {see}": "words.csv",
-        r"cannot read .*cells.csv: expected a header, and as many comma-separated cells": "cells.csv",
+        rf"empty.csv: no rows, expected a header and rows of as many comma-separated cells {see}": "empty.csv",
+        r"header.csv: no rows, expected": "header.csv",
+        rf"words.csv has no column of numbers among date, load {see}": "words.csv",
+        r"cannot read .*cells.csv: row 3 has 1 cells, the header 2, expected a header and rows": "cells.csv",
+        rf"twice.csv begins with load, load, expected a different name for each column {see}": "twice.csv",
+        r"bare.csv begins with 1, 2, expected a different name for each column": "bare.csv",
+        r"cannot read .*latin.csv: it is no table in UTF-8": "latin.csv",
         r"gap.csv: row 3 of column load is '', expected a finite number": "gap.csv",
+        r"first.csv: row 2 of column load is '', expected a finite number": "first.csv",
         r"nan.csv: row 4 of column heat is 'inf', expected a finite number": "nan.csv",
         r"good.csv has 200 rows, too few: 140 for training, 20 for validation and 40 for the test": "good.csv",
         r"ETTh1.csv has 200 rows, too few: 8640 for training, 2880 for validation and 2880 for the test": "ETTh1.csv",
@@ -148,7 +157,14 @@ def test_mistakes_in_forecasting(tmp_path: Path, capsys: pytest.CaptureFixture) 
         with pytest.raises(SystemExit):
             forecasting.main([*sizes, "--out", str(out)])
         assert "--window and --horizon are to be multiples of --segment" in capsys.readouterr().err
-    assert not out.exists()
+    assert not list(out.iterdir())
+    for option in ("--size", "--epochs"):
+        with pytest.raises(SystemExit):
+            forecasting.main([option, "0", "--out", str(out)])
+        assert f"{option} 0" in capsys.readouterr().err
+    (tmp_path / "taken").touch()
+    with pytest.raises(FileExistsError):
+        forecasting.main(["--out", str(tmp_path / "taken")])
 
 
 # Music
@@ -257,7 +273,7 @@ def sounding(path: Path) -> np.ndarray:
     return roll
 
 
-def test_mistakes_in_music(tmp_path: Path) -> None:
+def test_mistakes_in_music(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     music, roll = script("music"), np.ones((9, 88))
     (tmp_path / "text.mat").write_text("not a matrix")
     write_chorales(tmp_path / "part.mat", traindata=[roll])
@@ -266,7 +282,7 @@ def test_mistakes_in_music(tmp_path: Path) -> None:
     write_chorales(tmp_path / "short.mat", traindata=[roll], validdata=[roll], testdata=[roll[:1]])
     arrays = r"is not JSB_Chorales.mat: expected arrays \(time, 88\) of zeros and ones"
     messages = {
-        r"cannot read .*missing.mat: there is no such file \(where to get it: python examples/music.py": "missing.mat",
+        r"cannot read .*missing.mat: no such file \(where to get it: python examples/music.py": "missing.mat",
         r"text.mat is not JSB_Chorales.mat": "text.mat",
         r"is not JSB_Chorales.mat: expected traindata, validdata and testdata": "part.mat",
         rf"wide.mat {arrays}": "wide.mat",
@@ -276,6 +292,10 @@ def test_mistakes_in_music(tmp_path: Path) -> None:
     for message, name in messages.items():
         with pytest.raises(SystemExit, match=message):
             music.main(["--data", str(tmp_path / name), "--out", str(tmp_path)])
+    for option in ("--size", "--epochs", "--patience"):
+        with pytest.raises(SystemExit):
+            music.main(["--data", str(tmp_path / "wide.mat"), option, "0", "--out", str(tmp_path)])
+        assert f"{option} 0" in capsys.readouterr().err
 
 
 # Fine-tuning

@@ -12,8 +12,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(autouse=True)
-def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch):
+def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
     with jax.enable_x64(False):
         yield
 
@@ -105,6 +106,9 @@ def test_mnist_mistakes(mnist: Path, tmp_path: Path) -> None:
         images.write_bytes(content)
         with pytest.raises(SystemExit, match=r"t10k-images-idx3-ubyte is not an IDX file of 3 axes .*digits.py --help"):
             digits.main(["--mnist", str(mnist)])
+    images.write_bytes(idx(np.zeros((3, 3, 3))))
+    with pytest.raises(SystemExit, match=r"images of \(3, 2\) pixels to train on, of \(3, 3\) to test"):
+        digits.main(["--mnist", str(mnist)])
     images.write_bytes(whole)
     labels.write_bytes(idx(np.arange(2)))
     with pytest.raises(SystemExit, match=r"mnist, files t10k-...: 3 images and 2 labels up to 1, expected"):
@@ -187,7 +191,16 @@ def test_usage(capsys: pytest.CaptureFixture) -> None:
             script(name).main(["--help"])
         assert stop.value.code == 0
     assert "train-images-idx3-ubyte" in capsys.readouterr().out
-    for argv, message in ((["sorting"], "invalid choice: 'sorting'"), (["copy", "--length", "1"], "expected at least")):
+    for name in ("regression", "digits"):
+        for option in ("--size", "--epochs"):
+            with pytest.raises(SystemExit):
+                script(name).main([option, "0"])
+            assert f"{option} 0" in capsys.readouterr().err
+    for argv, message in (
+        (["copy", "--steps", "0"], "--steps 0, expected"),
+        (["sorting"], "invalid choice: 'sorting'"),
+        (["copy", "--length", "1"], "expected at least"),
+    ):
         with pytest.raises(SystemExit):
             script("algorithmic").main(argv)
         assert message in capsys.readouterr().err

@@ -16,8 +16,9 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(autouse=True)
-def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch):
+def as_a_user_runs_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.chdir(tmp_path)
     with jax.enable_x64(False):
         yield
 
@@ -230,6 +231,14 @@ def test_read_columns(conll, tmp_path: Path) -> None:
     assert sentences[9].symbols.tolist() == [["mcdonald-1997", "XxXxx-dd", "997"]]
 
 
+def test_columns_in_latin_1(conll, tmp_path: Path) -> None:
+    """As those of CoNLL-2002 may be; a byte-order mark and the ends of lines of Windows are no matter."""
+    for encoding in ("latin-1", "utf-8", "utf-8-sig"):
+        (tmp_path / "esp.train").write_bytes(("España B-LOC\r\n\r\n" * 10).encode(encoding))
+        sentences = conll.read_columns(tmp_path / "esp.train")
+        assert [sentence.symbols.tolist() for sentence in sentences] == [[["españa", "Xxx", "aña"]]] * 10
+
+
 def test_tagging_characters(
     tagging, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
@@ -279,18 +288,22 @@ def test_tagging_mistakes(tagging, tmp_path: Path, capsys: pytest.CaptureFixture
     (tmp_path / "few").write_text(COLUMNS)
     (tmp_path / "text").write_text("A text of words.\n")
     (tmp_path / "words").write_text("one\ntwo\n")
+    (tmp_path / "once").write_text("\n\n".join(f"{letter} O" for letter in "abcdefghijkl"))
     exits = {
         r"cannot read .*missing: No such file or directory .*--help": "missing",
         r"few has 2 sentences, expected at least 10 .*--help": "few",
         r"text, line 1 is 'A text of words.', expected a word and, in the last column, its tag: .*--help": "text",
         r"words, line 1 is 'one', expected": "words",
+        r"once has no word twice, or a single tag, in 8 sentences": "once",
     }
     for message, name in exits.items():
         with pytest.raises(SystemExit, match=message):
             tagging.main(["--conll", str(tmp_path / name)])
-    with pytest.raises(SystemExit):
-        tagging.main(["--conll-test", str(tmp_path / "few")])
-    assert "--conll-test needs --conll" in capsys.readouterr().err
+    usage = {"--conll-test needs --conll": ["--conll-test", "few"], "--epochs 0": ["--epochs", "0"]}
+    for message, options in usage.items():
+        with pytest.raises(SystemExit):
+            tagging.main(options)
+        assert message in capsys.readouterr().err
 
 
 def test_helps_name_the_files(tagging, classification, capsys: pytest.CaptureFixture) -> None:
