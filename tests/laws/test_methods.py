@@ -9,7 +9,7 @@ import pytest
 
 import rnnjax as rx
 from rnnjax.recurrence import associative, products
-from tests.conftest import every, full
+from tests.conftest import full
 from tests.laws.compare import assert_close, assert_same_with_gradients, weigh, with_gradients
 from tests.laws.events import random_events
 from tests.registry import CELLS, Entry, T, random_carry, random_inputs, random_params
@@ -57,7 +57,7 @@ def fused(*settings):
 
 
 @pytest.mark.parametrize("seed", [0, full(1), full(2)])
-@pytest.mark.parametrize("entry", every(2, CELLS, 1), ids=repr)
+@pytest.mark.parametrize("entry", CELLS, ids=repr)
 def test_methods_agree(entry, seed):
     """With mask and resets, and a key where the cell draws."""
     ways = [{"method": "associative", "memory": memory} for memory in ("preactivations", "edges")]
