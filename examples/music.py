@@ -28,7 +28,7 @@ import scipy.io
 import rnnjax as rx
 
 NUM_KEYS, LOWEST_NOTE = 88, 21  # of a piano, and the MIDI note of the first of them
-BATCH_SIZE, LEARNING_RATE, INPUT_DROPOUT = 8, 2e-3, 0.2
+BATCH_SIZE, LEARNING_RATE, INPUT_DROPOUT = 4, 3e-3, 0.2
 OPENING, COMPOSED = 8, 56  # steps
 STEP_TICKS, STEP_MICROSECONDS = 480, 600_000  # a step is a quarter note, 100 of them a minute
 CELLS = {"lstm": rx.LSTM, "gru": rx.GRU, "elman": rx.Elman}
@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> float:
     parser.add_argument("--cell", choices=CELLS, default="gru")
     parser.add_argument("--size", type=int, default=200, help="units of each of the two layers")
     parser.add_argument("--dropout", type=float, default=0.5, help="after each layer")
-    parser.add_argument("--epochs", type=int, default=150, help="at most")
+    parser.add_argument("--epochs", type=int, default=100, help="at most")
     parser.add_argument("--patience", type=int, default=20, help="stop after so many epochs without a better one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out/music"), help="folder of what is written")
