@@ -55,7 +55,8 @@ def test_table(run_all, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert text.endswith("\nafter\n")
 
 
-def test_every_example_is_there() -> None:
+def test_every_example_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table has each script of the folder, but those that only others use, and itself."""
+    monkeypatch.syspath_prepend(str(EXAMPLES))
     names = {example.script for example in importlib.import_module("run_all").EXAMPLES}
     assert names == {path.stem for path in EXAMPLES.glob("*.py")} - {"run_all", "run_exported", "conll", "text_sources"}
